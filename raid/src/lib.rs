@@ -1,0 +1,2 @@
+//! Linux md arrays in userspace.
+pub mod level;
