@@ -52,7 +52,9 @@ impl Level {
 
     /// The level with this md number, if holdfast runs it.
     pub fn from_md_number(number: i32) -> Option<Self> {
-        Self::ALL.into_iter().find(|level| level.md_number() == number)
+        Self::ALL
+            .into_iter()
+            .find(|level| level.md_number() == number)
     }
 
     /// The name md prints: `raid5`, `linear`.
@@ -118,7 +120,9 @@ impl fmt::Display for Level {
 
 /// A word that names no level.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown level {0:?}: expected linear, 0, 1, 4, 5, 6 or 10 (also as raid5, stripe, mirror)")]
+#[error(
+    "unknown level {0:?}: expected linear, 0, 1, 4, 5, 6 or 10 (also as raid5, stripe, mirror)"
+)]
 pub struct UnknownLevel(pub String);
 
 impl FromStr for Level {

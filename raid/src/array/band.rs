@@ -1,0 +1,654 @@
+//! A band: a range of rows of one parity stripe, being read or written.
+//!
+//! ```text
+//!  read:   Direct ──ok──────────────────────────────► answer
+//!            └─no─► Reading (survivors) ─► recover ─► answer ─► Mending ─► done
+//!  write:  Gate ─► Reading (what the plan wants) ─► compute ─► Writing ─► judge ─► answer
+//!                     ▲──── a read failed: plan again ────┘
+//! ```
+//!
+//! A band whose rows cannot be served as a whole, but perhaps in parts (a member is bad in some of
+//! its sectors only), is shattered into blocks that try by themselves.
+
+use std::ops::Range;
+
+use holdfast_core::block::{Durability, Fault};
+use holdfast_core::buf::{Buf, Payload};
+use holdfast_core::size::SECTOR_BYTES;
+use holdfast_core::slab::Key;
+
+use super::leg::{Leg, Written};
+use super::locks::Mode;
+use super::plan::{How, SlotView, plan_write, rebuild_reads};
+use super::{Array, Kind, State, Unit};
+use crate::event::Event;
+use crate::layout::{Layout, Roles};
+
+/// The smallest range worth trying by itself, in sectors.
+const BLOCK_SECTORS: u64 = 8;
+
+/// A request's share in a band.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) op: Key,
+}
+
+/// Rows of a stripe being worked on.
+#[derive(Debug)]
+pub(super) struct Band {
+    pub(super) stripe: u64,
+    /// Rows, in sectors from the start of the chunk.
+    pub(super) rows: Range<u64>,
+    /// First sector in each member's data.
+    first: u64,
+    pub(super) lock: Option<Key>,
+    reserved: u64,
+    pub(super) work: Work,
+    /// By slot; empty until more than one member is needed.
+    pub(super) cells: Vec<Cell>,
+    pub(super) left: u32,
+}
+
+#[derive(Debug)]
+pub(super) enum Work {
+    /// One data member's rows are wanted, at this byte of the request's buffer.
+    Read {
+        op: Key,
+        d: u32,
+        at: usize,
+        phase: ReadPhase,
+    },
+    Write {
+        parts: Vec<Part>,
+        data: Vec<Option<Payload>>,
+        durability: Durability,
+        phase: WritePhase,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadPhase {
+    /// From the member itself.
+    Direct,
+    /// From the others.
+    Rebuild,
+    /// The answer is given; what could not be read is written again.
+    Mending,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WritePhase {
+    New,
+    Gated,
+    Reading,
+    Writing,
+}
+
+/// What a band knows of one slot.
+#[derive(Debug, Default)]
+pub(super) struct Cell {
+    /// Contents before the write.
+    pub(super) buf: Option<Buf>,
+    pub(super) state: CellState,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum CellState {
+    #[default]
+    Idle,
+    Flying,
+    /// Could not be read.
+    Unread(Fault),
+    /// Written in full.
+    Written,
+    /// Written but for these device sectors.
+    Bad(Vec<Range<u64>>),
+    /// Not written.
+    Unwritten(Fault),
+}
+
+impl Band {
+    fn new(stripe: u64, rows: Range<u64>, work: Work, reserved: u64) -> Self {
+        Self {
+            stripe,
+            rows,
+            first: 0,
+            lock: None,
+            reserved,
+            work,
+            cells: Vec::new(),
+            left: 0,
+        }
+    }
+
+    pub(super) fn write(
+        stripe: u64,
+        rows: Range<u64>,
+        data: Vec<Option<Payload>>,
+        parts: Vec<Part>,
+        durability: Durability,
+        reserved: u64,
+    ) -> Self {
+        let phase = WritePhase::New;
+        Self::new(
+            stripe,
+            rows,
+            Work::Write {
+                parts,
+                data,
+                durability,
+                phase,
+            },
+            reserved,
+        )
+    }
+
+    /// First sector of the rows in each member's data.
+    pub(super) const fn member_sector(&self) -> u64 {
+        self.first
+    }
+
+    pub(super) const fn sectors(&self) -> u64 {
+        self.rows.end - self.rows.start
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        (self.sectors() * SECTOR_BYTES) as usize
+    }
+
+    const fn is_write(&self) -> bool {
+        matches!(self.work, Work::Write { .. })
+    }
+}
+
+impl Array {
+    pub(super) fn parity(&self) -> &crate::layout::Parity {
+        let Layout::Parity(parity) = &self.layout else {
+            unreachable!("a parity level")
+        };
+        parity
+    }
+
+    pub(super) fn roles(&self, stripe: u64) -> Roles {
+        self.parity().stripe(stripe)
+    }
+
+    /// Starts the read of rows of one data member.
+    pub(super) fn read_band(
+        &mut self,
+        op: Key,
+        (stripe, d): (u64, u32),
+        rows: Range<u64>,
+        at: usize,
+    ) {
+        let bytes = (rows.end - rows.start) * SECTOR_BYTES;
+        let share = if self.is_degraded() {
+            u64::from(self.parity().members())
+        } else {
+            1
+        };
+        self.reserved += bytes * share;
+        let work = Work::Read {
+            op,
+            d,
+            at,
+            phase: ReadPhase::Direct,
+        };
+        let start = stripe * u64::from(self.parity().chunk_sectors());
+        let range = start + rows.start..start + rows.end;
+        let key = self
+            .bands
+            .insert(Band::new(stripe, rows, work, bytes * share));
+        self.lock(range.start, range.end, Mode::Shared, Unit::Band(key));
+    }
+
+    pub(super) fn run_band(&mut self, key: Key) {
+        let chunk = u64::from(self.parity().chunk_sectors());
+        let band = &mut self.bands[key];
+        band.first = band.stripe * chunk + band.rows.start;
+        let (first, end) = (band.first, band.first + band.sectors());
+        match &mut band.work {
+            Work::Read {
+                d,
+                phase: ReadPhase::Direct,
+                ..
+            } => {
+                let d = *d;
+                self.read_direct(key, d);
+            }
+            Work::Read { .. } => self.rebuild_read(key),
+            Work::Write { phase, .. } => match phase {
+                WritePhase::New => {
+                    *phase = WritePhase::Gated;
+                    if self.pass_gate(Unit::Band(key), first, end) {
+                        self.plan_band(key);
+                    }
+                }
+                WritePhase::Gated | WritePhase::Reading => self.plan_band(key),
+                WritePhase::Writing => unreachable!("a writing band waits for its members only"),
+            },
+        }
+    }
+
+    /// What is known of each slot in a band's rows.
+    pub(super) fn views(&self, key: Key) -> Vec<SlotView> {
+        let band = &self.bands[key];
+        let view = |slot: usize| {
+            let Some(member) = self.member_on(slot as u32) else {
+                return SlotView {
+                    readable: false,
+                    writable: false,
+                };
+            };
+            let member = &self.members[member];
+            let unread = band
+                .cells
+                .get(slot)
+                .is_some_and(|cell| matches!(cell.state, CellState::Unread(_)));
+            let held = band.cells.get(slot).is_some_and(|cell| cell.buf.is_some());
+            SlotView {
+                readable: held || (!unread && member.can_read(band.first, band.sectors())),
+                writable: member.is_writable(),
+            }
+        };
+        (0..self.slots.len()).map(view).collect()
+    }
+
+    fn read_direct(&mut self, key: Key, d: u32) {
+        let band = &self.bands[key];
+        let (first, sectors, bytes) = (band.first, band.sectors(), band.bytes());
+        let slot = self.roles(band.stripe).data_slot(d);
+        let Some(member) = self.member_on(slot) else {
+            return self.rebuild_read(key);
+        };
+        if !self.members[member].can_read(first, sectors) {
+            return self.rebuild_read(key);
+        }
+        let Work::Read { op, .. } = self.bands[key].work else {
+            unreachable!("a read")
+        };
+        let op = &mut self.ops[op];
+        let Kind::Read(buf) = &mut op.kind else {
+            unreachable!("a read has a buffer")
+        };
+        let buf = match buf.len() == bytes {
+            true => std::mem::replace(buf, Buf::zeroed(0)),
+            false => Buf::zeroed(bytes),
+        };
+        self.bands[key].left = 1;
+        self.read_leg(member, first, buf, Leg::Band(key, slot));
+    }
+
+    /// The member itself cannot give the rows: read what they can be recovered from.
+    fn rebuild_read(&mut self, key: Key) {
+        self.make_cells(key);
+        let band = &mut self.bands[key];
+        let Work::Read { op, phase, .. } = &mut band.work else {
+            unreachable!("a read")
+        };
+        *phase = ReadPhase::Rebuild;
+        let op = *op;
+        self.restore_buffer(op);
+        let roles = self.roles(self.bands[key].stripe);
+        let k = self.parity().data_members();
+        match rebuild_reads(&roles, k, &self.views(key)) {
+            Some(reads) => {
+                if self.read_cells(key, &reads) {
+                    self.recovered_read(key);
+                }
+            }
+            None if self.can_shatter(key) => self.shatter_band(key),
+            None => self.fail_band(key),
+        }
+    }
+
+    /// A request whose buffer is with a member that will not use it well gets another.
+    fn restore_buffer(&mut self, op: Key) {
+        let op = &mut self.ops[op];
+        let bytes = Self::bytes_of(op.sectors);
+        if let Kind::Read(buf) = &mut op.kind
+            && buf.len() != bytes
+        {
+            *buf = Buf::zeroed(bytes);
+        }
+    }
+
+    pub(super) fn make_cells(&mut self, key: Key) {
+        let slots = self.slots.len();
+        let band = &mut self.bands[key];
+        if band.cells.is_empty() {
+            band.cells.resize_with(slots, Cell::default);
+        }
+    }
+
+    /// Reads those of the slots that are not there yet; true when all are.
+    fn read_cells(&mut self, key: Key, reads: &[u32]) -> bool {
+        let (first, bytes) = (self.bands[key].first, self.bands[key].bytes());
+        for &slot in reads {
+            let cell = &mut self.bands[key].cells[slot as usize];
+            if cell.buf.is_some() {
+                continue;
+            }
+            cell.state = CellState::Flying;
+            self.bands[key].left += 1;
+            let member = self.member_on(slot).expect("readable slots have a member");
+            self.read_leg(member, first, Buf::zeroed(bytes), Leg::Band(key, slot));
+        }
+        self.bands[key].left == 0
+    }
+
+    pub(super) fn band_has_alternative(&self, key: Key, slot: u32) -> bool {
+        let mut views = self.views(key);
+        views[slot as usize].readable = false;
+        let roles = self.roles(self.bands[key].stripe);
+        rebuild_reads(&roles, self.parity().data_members(), &views).is_some()
+    }
+
+    pub(super) fn band_read(&mut self, key: Key, slot: u32, result: Result<Buf, Fault>) {
+        self.bands[key].left -= 1;
+        if let Work::Read {
+            op,
+            at,
+            phase: ReadPhase::Direct,
+            ..
+        } = self.bands[key].work
+        {
+            match result {
+                Ok(buf) => {
+                    self.deliver_band(op, at, buf);
+                    return self.finish_band(key, Ok(()));
+                }
+                Err(fault) => {
+                    self.make_cells(key);
+                    self.bands[key].cells[slot as usize].state = CellState::Unread(fault);
+                }
+            }
+        } else {
+            let cell = &mut self.bands[key].cells[slot as usize];
+            match result {
+                Ok(buf) => (cell.buf, cell.state) = (Some(buf), CellState::Idle),
+                Err(fault) => cell.state = CellState::Unread(fault),
+            }
+        }
+        if self.bands[key].left == 0 {
+            if let Work::Read { phase, .. } = &mut self.bands[key].work {
+                *phase = ReadPhase::Rebuild;
+            }
+            self.ready.push_back(Unit::Band(key));
+        }
+    }
+
+    pub(super) fn deliver_band(&mut self, op: Key, at: usize, from: Buf) {
+        let op = &mut self.ops[op];
+        let whole = Self::bytes_of(op.sectors);
+        let Kind::Read(into) = &mut op.kind else {
+            unreachable!("a read has a buffer")
+        };
+        if into.len() == whole {
+            into[at..at + from.len()].copy_from_slice(&from);
+        } else {
+            *into = from;
+        }
+    }
+
+    /// Plans a write again with what is known now, and goes on with it.
+    fn plan_band(&mut self, key: Key) {
+        self.make_cells(key);
+        let band = &mut self.bands[key];
+        let (first, end, stripe) = (band.first, band.first + band.sectors(), band.stripe);
+        let Work::Write { data, phase, .. } = &mut band.work else {
+            unreachable!("a write")
+        };
+        *phase = WritePhase::Reading;
+        let written: Vec<bool> = data.iter().map(Option::is_some).collect();
+        let (roles, k) = (self.roles(stripe), self.parity().data_members());
+        let trusted = self.trusted(first, end);
+        let views = self.views(key);
+        let plan = plan_write(&roles, k, &views, &|d| written[d as usize], trusted);
+        // Without parity to write, each written data member must be there itself.
+        let holds = |how: How| {
+            how != How::DataOnly
+                || (0..k)
+                    .all(|d| !written[d as usize] || views[roles.data_slot(d) as usize].writable)
+        };
+        match plan.filter(|plan| holds(plan.how)) {
+            Some(plan) => {
+                if self.read_cells(key, &plan.reads) {
+                    self.compute_band(key, plan.how);
+                }
+            }
+            None if self.can_shatter(key) => self.shatter_band(key),
+            None => self.fail_band(key),
+        }
+    }
+
+    /// Whether parts of the rows may fare better than the whole: some member there is bad in some
+    /// of its sectors only.
+    fn can_shatter(&self, key: Key) -> bool {
+        let band = &self.bands[key];
+        band.sectors() > BLOCK_SECTORS
+            && (0..self.slots.len()).any(|slot| {
+                let Some(member) = self.member_on(slot as u32) else {
+                    return false;
+                };
+                let member = &self.members[member];
+                let medium = matches!(
+                    band.cells[slot].state,
+                    CellState::Unread(Fault::Medium | Fault::Corrupt)
+                );
+                let partly = matches!(
+                    member.state,
+                    State::InSync { .. } | State::Rebuilding { .. }
+                );
+                medium || (partly && !member.can_read(band.first, band.sectors()))
+            })
+    }
+
+    /// Cuts a band into blocks under the same lock. What was read so far is read again.
+    fn shatter_band(&mut self, key: Key) {
+        let band = self.bands.remove(key).expect("a running band");
+        let lock = band.lock.expect("a running band has its lock");
+        let mut pieces: Vec<Range<u64>> = Vec::new();
+        let mut lo = band.rows.start;
+        while lo < band.rows.end {
+            let hi = (lo / BLOCK_SECTORS * BLOCK_SECTORS + BLOCK_SECTORS).min(band.rows.end);
+            pieces.push(lo..hi);
+            lo = hi;
+        }
+        let more = pieces.len() as u32 - 1;
+        self.locks.share(lock, more);
+        let mut reserved = band.reserved;
+        for rows in pieces {
+            let bytes = Self::bytes_of(rows.start - band.rows.start)
+                ..Self::bytes_of(rows.end - band.rows.start);
+            let work = match &band.work {
+                Work::Read { op, d, at, .. } => {
+                    let phase = ReadPhase::Rebuild;
+                    Work::Read {
+                        op: *op,
+                        d: *d,
+                        at: at + bytes.start,
+                        phase,
+                    }
+                }
+                Work::Write {
+                    parts,
+                    data,
+                    durability,
+                    phase,
+                } => Work::Write {
+                    parts: parts.clone(),
+                    data: data
+                        .iter()
+                        .map(|d| Some(d.as_ref()?.slice(bytes.clone())))
+                        .collect(),
+                    durability: *durability,
+                    phase: *phase,
+                },
+            };
+            // A direct read of the block may work where the whole did not.
+            let work = match work {
+                Work::Read { op, d, at, .. } => Work::Read {
+                    op,
+                    d,
+                    at,
+                    phase: ReadPhase::Direct,
+                },
+                write => write,
+            };
+            let mut block = Band::new(band.stripe, rows, work, reserved);
+            reserved = 0;
+            block.lock = Some(lock);
+            if band.is_write()
+                && let Some(intent) = &mut self.intent
+            {
+                let start = band.first - band.rows.start;
+                intent.begin(start + block.rows.start..start + block.rows.end);
+            }
+            let block = self.bands.insert(block);
+            self.ready.push_back(Unit::Band(block));
+        }
+        match &band.work {
+            Work::Read { op, .. } => self.ops[*op].left += more,
+            Work::Write { parts, .. } => {
+                for part in parts {
+                    self.ops[part.op].left += more;
+                }
+                *self
+                    .busy
+                    .get_mut(&band.stripe)
+                    .expect("a write keeps its stripe busy") += more;
+                // Each block has begun its own rows by now and will end them.
+                if let Some(intent) = &mut self.intent {
+                    intent.end(band.first..band.first + band.sectors(), self.now);
+                }
+            }
+        }
+    }
+
+    /// The level has lost too much for these rows.
+    fn fail_band(&mut self, key: Key) {
+        let band = &self.bands[key];
+        let write = band.is_write();
+        let fault = band
+            .cells
+            .iter()
+            .find_map(|cell| match cell.state {
+                CellState::Unread(fault) => Some(fault),
+                _ => None,
+            })
+            .unwrap_or_else(|| self.band_missing_fault(key));
+        let views = self.views(key);
+        let slots = (0..self.slots.len() as u32)
+            .filter(|&slot| !views[slot as usize].readable)
+            .collect();
+        let (sector, sectors) = self.array_range(key);
+        self.events.push_back(Event::RangeFailed {
+            sector,
+            sectors,
+            write,
+            fault,
+            slots,
+        });
+        if write {
+            self.end_write_of(key);
+        }
+        self.finish_band(key, Err(fault));
+    }
+
+    fn band_missing_fault(&self, key: Key) -> Fault {
+        let missing = (0..self.slots.len() as u32)
+            .filter(|&s| self.member_on(s).is_none())
+            .count();
+        let band = &self.bands[key];
+        let rebuilt_past = |slot: u32| {
+            self.member_on(slot).is_some_and(|member| {
+                let member = &self.members[member];
+                matches!(member.state, State::Rebuilding { done, .. } if band.first + band.sectors() > done)
+            })
+        };
+        let rebuilding = (0..self.slots.len() as u32)
+            .filter(|&slot| rebuilt_past(slot))
+            .count();
+        let parity = self.parity().parity_members() as usize;
+        if missing + rebuilding > parity {
+            Fault::Gone
+        } else {
+            Fault::Medium
+        }
+    }
+
+    /// The array range a band reads or writes; from its first to its last written member.
+    fn array_range(&self, key: Key) -> (u64, u64) {
+        let band = &self.bands[key];
+        let parity = self.parity();
+        let at = |d: u32| parity.array_sector(band.stripe, d, band.rows.start);
+        match &band.work {
+            Work::Read { d, .. } => (at(*d), band.sectors()),
+            Work::Write { data, .. } => {
+                let written = |d: &u32| data[*d as usize].is_some();
+                let all = 0..parity.data_members();
+                let first = all.clone().find(written).unwrap_or(0);
+                let last = all.rev().find(written).unwrap_or(0);
+                (at(first), at(last) + band.sectors() - at(first))
+            }
+        }
+    }
+
+    pub(super) fn end_write_of(&mut self, key: Key) {
+        let band = &self.bands[key];
+        let (start, end) = (band.first, band.first + band.sectors());
+        self.end_write(start, end);
+    }
+
+    pub(super) fn finish_band(&mut self, key: Key, result: Result<(), Fault>) {
+        let band = self.bands.remove(key).expect("a band is finished once");
+        self.release(
+            band.lock.expect("a finished band had its lock"),
+            band.reserved,
+        );
+        match band.work {
+            Work::Read { op, .. } => self.unit_done(op, result),
+            Work::Write { parts, .. } => {
+                let busy = self
+                    .busy
+                    .get_mut(&band.stripe)
+                    .expect("a write keeps its stripe busy");
+                *busy -= 1;
+                if *busy == 0 {
+                    self.busy.remove(&band.stripe);
+                    self.dispatch(band.stripe);
+                }
+                for part in parts {
+                    self.unit_done(part.op, result);
+                }
+            }
+        }
+    }
+
+    pub(super) fn band_written(&mut self, key: Key, slot: u32, written: Written) {
+        let (first, sectors) = (self.bands[key].first, self.bands[key].sectors());
+        let band = &mut self.bands[key];
+        band.left -= 1;
+        let was_unread = matches!(band.cells[slot as usize].state, CellState::Unread(_));
+        let ok = written == Written::Ok;
+        band.cells[slot as usize].state = match written {
+            Written::Ok => CellState::Written,
+            Written::Bad(ranges) => CellState::Bad(ranges),
+            Written::Failed(fault) => CellState::Unwritten(fault),
+            Written::Full => CellState::Unwritten(Fault::Full),
+        };
+        if ok && let Some(member) = self.member_on(slot) {
+            self.mended(member, first, sectors);
+            if was_unread {
+                self.corrected(member, first, sectors);
+            }
+        }
+        if self.bands[key].left == 0 {
+            match self.bands[key].work {
+                Work::Read { .. } => self.finish_band(key, Ok(())),
+                Work::Write { .. } => self.judge_band(key),
+            }
+        }
+    }
+}

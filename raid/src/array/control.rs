@@ -1,0 +1,263 @@
+//! Steering an array: failing, removing and adding members, starting passes, stopping.
+
+use holdfast_core::block::Geometry;
+use holdfast_core::time::Instant;
+
+use super::{Array, Member, State};
+use crate::event::FailReason;
+use crate::superblock::{BadBlocks, Role, Superblock, Uuid};
+use crate::sync::Action;
+
+/// Why something asked of an array was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such device.
+    #[error("there is no device {member} in this array")]
+    NoSuchMember {
+        /// Device index.
+        member: usize,
+    },
+    /// Failing it would lose data that is still there.
+    #[error("the array cannot spare slot {slot}: data would be lost")]
+    CannotSpare {
+        /// Its slot.
+        slot: u32,
+    },
+    /// It is in use; only faulty members and spares can be removed.
+    #[error("device {member} is in use (slot {slot}): fail it first")]
+    InUse {
+        /// Device index.
+        member: usize,
+        /// Its slot.
+        slot: u32,
+    },
+    /// The device is too small.
+    #[error("the device has {has} sectors, the array needs {needs}")]
+    TooSmall {
+        /// Sectors it has.
+        has: u64,
+        /// Sectors needed.
+        needs: u64,
+    },
+    /// The device takes no writes, or its blocks are larger than the array's.
+    #[error("the device cannot be a member: {0}")]
+    Unsuitable(&'static str),
+    /// The level has no redundancy, so there is nothing to do.
+    #[error("{level} has no redundancy")]
+    NoRedundancy {
+        /// The level's name.
+        level: &'static str,
+    },
+    /// A pass is running already.
+    #[error("a {0} is running")]
+    Busy(Action),
+    /// Nothing may be written.
+    #[error("the array is read-only")]
+    ReadOnly,
+    /// The array has lost too much, or is stopping.
+    #[error("the array is not in service")]
+    NotRunning,
+    /// There is nothing to rebuild and no spare to rebuild onto.
+    #[error("nothing to do: no member is missing, or no spare is there")]
+    NothingToDo,
+    /// The role table is full.
+    #[error("the superblock has no room for another device")]
+    NoDeviceNumber,
+}
+
+/// What a device that joins an array brings along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddMember {
+    /// Its new identity.
+    pub device_uuid: Uuid,
+    /// Read from it only if nothing else can answer.
+    pub write_mostly: bool,
+}
+
+impl Array {
+    fn check_running(&self) -> Result<(), Refusal> {
+        match () {
+            () if self.config.read_only => Err(Refusal::ReadOnly),
+            () if self.stopping => Err(Refusal::NotRunning),
+            () => Ok(()),
+        }
+    }
+
+    /// Takes a member out of service, as if it had failed.
+    pub fn fail_member(&mut self, now: Instant, member: usize) -> Result<(), Refusal> {
+        self.advance(now);
+        self.check_running()?;
+        let device = self
+            .members
+            .get(member)
+            .ok_or(Refusal::NoSuchMember { member })?;
+        let slot = device.slot();
+        if matches!(device.state, State::Stale { .. } | State::Foreign) {
+            return Err(Refusal::NoSuchMember { member });
+        }
+        if self.fail(member, FailReason::Requested) {
+            return Ok(());
+        }
+        Err(Refusal::CannotSpare {
+            slot: slot.unwrap_or(0),
+        })
+    }
+
+    /// Forgets a faulty member or a spare: its number in the role table becomes free.
+    ///
+    /// The device's own superblock is left as it is.
+    pub fn remove_member(&mut self, now: Instant, member: usize) -> Result<(), Refusal> {
+        self.advance(now);
+        self.check_running()?;
+        let device = self
+            .members
+            .get(member)
+            .ok_or(Refusal::NoSuchMember { member })?;
+        if let Some(slot) = device.slot() {
+            return Err(Refusal::InUse { member, slot });
+        }
+        let number = match &device.superblock {
+            Some(superblock) if device.state != State::Foreign => superblock.dev_number,
+            _ => return Err(Refusal::NoSuchMember { member }),
+        };
+        let device = &mut self.members[member];
+        device.state = State::Foreign;
+        device.why = Some("removed".to_owned());
+        let in_use = |m: &Member| m.is_current() && m.superblock().dev_number == number;
+        if !self.members.iter().any(in_use) {
+            self.set_role(number, Role::Spare);
+        }
+        self.meta.request();
+        Ok(())
+    }
+
+    /// Takes a device in as a spare. Its metadata is written with the next update.
+    pub fn add_member(
+        &mut self,
+        now: Instant,
+        geometry: Geometry,
+        new: AddMember,
+    ) -> Result<usize, Refusal> {
+        self.advance(now);
+        self.check_running()?;
+        let level = self.layout.shape().level;
+        if !level.is_redundant() {
+            return Err(Refusal::NoRedundancy {
+                level: level.name(),
+            });
+        }
+        if geometry.read_only {
+            return Err(Refusal::Unsuitable("it is read-only"));
+        }
+        if geometry.block_bytes > self.identity.block_bytes {
+            return Err(Refusal::Unsuitable(
+                "its logical blocks are larger than the array's",
+            ));
+        }
+        let model = self
+            .members
+            .iter()
+            .find(|member| member.is_current())
+            .map(|member| member.superblock().clone())
+            .ok_or(Refusal::NotRunning)?;
+        let number = self.free_number(&model).ok_or(Refusal::NoDeviceNumber)?;
+        let mut superblock = model;
+        superblock
+            .become_spare(number, new.device_uuid, new.write_mostly, geometry.sectors)
+            .map_err(|needs| Refusal::TooSmall {
+                has: geometry.sectors,
+                needs,
+            })?;
+        let mut member = Member::new(
+            geometry,
+            Some(superblock),
+            State::Spare,
+            BadBlocks::default(),
+            None,
+        );
+        // An old log on the device must not outlive its old array.
+        member.bad_changed = true;
+        self.members.push(member);
+        self.set_role(number, Role::Spare);
+        if let Some(intent) = &mut self.intent {
+            intent.rewrite();
+        }
+        self.meta.request();
+        Ok(self.members.len() - 1)
+    }
+
+    /// The lowest number no device has and the role table does not remember as faulty.
+    fn free_number(&self, model: &Superblock) -> Option<u32> {
+        let taken = |number: u32| {
+            let ours = |m: &Member| m.is_current() || matches!(m.state, State::Faulty { .. });
+            self.members.iter().any(|m| {
+                ours(m)
+                    && m.superblock
+                        .as_ref()
+                        .is_some_and(|sb| sb.dev_number == number)
+            }) || model.role_of(number) != Role::Spare
+        };
+        (0..crate::superblock::MAX_DEV).find(|&number| !taken(number))
+    }
+
+    /// Begins a pass. A check needs nothing but redundancy; a repair writes.
+    pub fn start(&mut self, now: Instant, action: Action) -> Result<(), Refusal> {
+        self.advance(now);
+        let level = self.layout.shape().level;
+        if !level.is_redundant() {
+            return Err(Refusal::NoRedundancy {
+                level: level.name(),
+            });
+        }
+        if self.stopping || self.broken {
+            return Err(Refusal::NotRunning);
+        }
+        if let Some(pass) = &self.pass {
+            return Err(Refusal::Busy(pass.action()));
+        }
+        if !matches!(action, Action::Check { .. }) {
+            self.check_running()?;
+        }
+        match action {
+            Action::Recover | Action::Resync => {
+                let wanted = action;
+                if !self.begin_pending() {
+                    return Err(Refusal::NothingToDo);
+                }
+                let begun = self.pass.as_ref().map(super::pass::Pass::action);
+                if begun == Some(wanted) {
+                    Ok(())
+                } else {
+                    Err(Refusal::Busy(begun.unwrap_or(wanted)))
+                }
+            }
+            Action::Check { .. } | Action::Repair { .. } => {
+                self.begin_pass(action);
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts recovery or resync if one is due; whether it did.
+    pub fn start_pending(&mut self, now: Instant) -> bool {
+        self.advance(now);
+        self.begin_pending()
+    }
+
+    /// Interrupts the running pass; its progress is kept.
+    pub fn interrupt(&mut self, now: Instant) {
+        self.advance(now);
+        self.end_pass();
+    }
+
+    /// Finishes what is in flight, marks the array clean and stops. New requests are refused.
+    pub fn stop(&mut self, now: Instant) {
+        self.advance(now);
+        self.stopping = true;
+    }
+
+    /// Whether a stop has come to its end.
+    pub const fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+}

@@ -1,0 +1,518 @@
+//! The write-intent bitmap while the array runs.
+//!
+//! A region's bit is durable on every member before the first write to it is issued, and is
+//! cleared lazily: two passes of the daemon's interval after the last write to it ended, after a
+//! flush, and never while the array is degraded (`md-bitmap.c md_bitmap_daemon_work`).
+//!
+//! The on-disk bits are a little-endian bit slice after a 256-byte header; counters exist only for
+//! regions with writes in flight, so memory follows the bitmap's own size and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use bitvec::prelude::{BitSlice, BitVec, Lsb0};
+use holdfast_core::block::{Durability, Fault, Op};
+use holdfast_core::buf::Payload;
+use holdfast_core::time::{Duration, Instant};
+
+use super::Array;
+use super::leg::Owner;
+use crate::event::FailReason;
+use crate::status::BitmapStatus;
+use crate::superblock::BitmapHeader;
+
+/// Bytes before the first bit.
+const HEADER_BYTES: usize = 256;
+
+/// Bytes written at once.
+const PAGE_BYTES: usize = 4096;
+
+/// Where fields lie in the header (`bitmap_super_t`).
+const EVENTS_AT: usize = 24;
+const EVENTS_CLEARED_AT: usize = 32;
+
+/// An array's write-intent bitmap.
+#[derive(Clone, Debug)]
+pub(crate) struct Intent {
+    /// Header and bits as they shall be on every member, padded to whole pages.
+    image: Vec<u8>,
+    bits: usize,
+    /// Sectors covered.
+    sectors: u64,
+    chunk_sectors: u64,
+    sleep: Duration,
+    /// Regions whose redundancy is not known good.
+    needed: BitVec<u8, Lsb0>,
+    /// Writes in flight by region.
+    active: BTreeMap<usize, u32>,
+    /// Regions without writes since then.
+    idle: BTreeMap<usize, Instant>,
+    /// Pages newer in memory than on disk.
+    dirty: BTreeSet<usize>,
+    phase: Phase,
+    /// Writes are numbered: wanted, being written, durable.
+    wanted: u64,
+    durable: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    /// Members make data durable before these regions' bits are cleared.
+    Flushing {
+        left: u32,
+        clearing: BTreeSet<usize>,
+    },
+    Writing {
+        left: u32,
+        number: u64,
+    },
+}
+
+impl Intent {
+    /// A bitmap from its on-disk image (header included). `needed`: whether set bits mean that
+    /// redundancy is not to be trusted (an unclean array) or merely linger.
+    pub(crate) fn new(header: &BitmapHeader, mut image: Vec<u8>, needed: bool) -> Self {
+        let bits = header.bits() as usize;
+        image.resize(
+            (HEADER_BYTES + bits.div_ceil(8)).next_multiple_of(PAGE_BYTES),
+            0xff,
+        );
+        let set = BitSlice::<u8, Lsb0>::from_slice(&image[HEADER_BYTES..])[..bits].to_bitvec();
+        let idle = set.iter_ones().map(|bit| (bit, Instant::ZERO)).collect();
+        let needed = if needed {
+            set
+        } else {
+            BitVec::repeat(false, bits)
+        };
+        Self {
+            image,
+            bits,
+            sectors: header.sync_size,
+            chunk_sectors: u64::from(header.chunk_bytes) / 512,
+            sleep: Duration::from_secs(u64::from(header.daemon_sleep_seconds.max(1))),
+            needed,
+            active: BTreeMap::new(),
+            idle,
+            dirty: BTreeSet::new(),
+            phase: Phase::Idle,
+            wanted: 0,
+            durable: 0,
+        }
+    }
+
+    /// Sets every bit: the bitmap on disk missed updates and says nothing. `needed` as in
+    /// [`Intent::new`].
+    pub(crate) fn distrust(&mut self, needed: bool) {
+        self.slice_mut().fill(true);
+        self.needed.fill(needed);
+        self.idle = (0..self.bits).map(|bit| (bit, Instant::ZERO)).collect();
+        self.rewrite();
+    }
+
+    /// Writes the whole bitmap with the next update: a device has joined.
+    pub(super) fn rewrite(&mut self) {
+        self.dirty = (0..self.image.len() / PAGE_BYTES).collect();
+        self.wanted += 1;
+    }
+
+    fn slice(&self) -> &BitSlice<u8, Lsb0> {
+        &BitSlice::from_slice(&self.image[HEADER_BYTES..])[..self.bits]
+    }
+
+    fn slice_mut(&mut self) -> &mut BitSlice<u8, Lsb0> {
+        let bits = self.bits;
+        &mut BitSlice::from_slice_mut(&mut self.image[HEADER_BYTES..])[..bits]
+    }
+
+    fn regions(&self, range: &Range<u64>) -> Range<usize> {
+        let first = (range.start / self.chunk_sectors) as usize;
+        let end = (range.end.div_ceil(self.chunk_sectors) as usize).min(self.bits);
+        first.min(end)..end
+    }
+
+    fn set(&mut self, region: usize, value: bool) {
+        self.slice_mut().set(region, value);
+        self.dirty.insert((HEADER_BYTES + region / 8) / PAGE_BYTES);
+    }
+
+    /// A write begins; the number of the bitmap write that must be durable first.
+    pub(super) fn begin(&mut self, range: Range<u64>) -> u64 {
+        let mut ticket = 0;
+        for region in self.regions(&range) {
+            *self.active.entry(region).or_default() += 1;
+            self.idle.remove(&region);
+            if let Phase::Flushing { clearing, .. } = &mut self.phase {
+                clearing.remove(&region);
+            }
+            if !self.slice()[region] {
+                self.set(region, true);
+                self.wanted += 1;
+            }
+            let page = (HEADER_BYTES + region / 8) / PAGE_BYTES;
+            if self.dirty.contains(&page) {
+                ticket = self.wanted;
+            } else if let Phase::Writing { number, .. } = self.phase {
+                // The page may be on its way right now.
+                ticket = ticket.max(number);
+            }
+        }
+        ticket
+    }
+
+    /// A write has ended, well or not.
+    pub(super) fn end(&mut self, range: Range<u64>, now: Instant) {
+        for region in self.regions(&range) {
+            let count = self
+                .active
+                .get_mut(&region)
+                .expect("a write ends after it began");
+            *count -= 1;
+            if *count == 0 {
+                self.active.remove(&region);
+                self.idle.insert(region, now);
+            }
+        }
+    }
+
+    /// Members differ in this range: keep its bits until a resync has been over it.
+    pub(super) fn pin(&mut self, range: Range<u64>) {
+        for region in self.regions(&range) {
+            self.needed.set(region, true);
+            if !self.slice()[region] {
+                self.set(region, true);
+                self.wanted += 1;
+            }
+            self.idle.entry(region).or_insert(Instant::ZERO);
+        }
+    }
+
+    /// A resync has made this range agree.
+    pub(super) fn synced(&mut self, range: Range<u64>) {
+        // Only regions that lie wholly inside; the last one may end with the array.
+        let first = range.start.div_ceil(self.chunk_sectors) as usize;
+        let last = match range.end >= self.sectors {
+            true => self.bits,
+            false => (range.end / self.chunk_sectors) as usize,
+        };
+        for region in first..last.max(first).min(self.bits) {
+            self.needed.set(region, false);
+        }
+    }
+
+    /// Whether some region of the range needs a resync.
+    pub(super) fn needs_sync(&self, range: Range<u64>) -> bool {
+        self.needed[self.regions(&range)].any()
+    }
+
+    /// The first sector at or after `sector` that needs a resync.
+    pub(super) fn next_needed(&self, sector: u64) -> Option<u64> {
+        let from = (sector / self.chunk_sectors) as usize;
+        let region = from + self.needed.get(from..)?.first_one()?;
+        Some(sector.max(region as u64 * self.chunk_sectors))
+    }
+
+    /// The start of the region a sector lies in.
+    pub(super) const fn region_start(&self, sector: u64) -> u64 {
+        sector / self.chunk_sectors * self.chunk_sectors
+    }
+
+    pub(super) const fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    pub(super) fn status(&self) -> BitmapStatus {
+        BitmapStatus {
+            dirty: self.slice().count_ones() as u64,
+            total: self.bits as u64,
+            chunk_bytes: self.chunk_sectors * 512,
+        }
+    }
+
+    /// Sectors whose redundancy is in doubt.
+    pub(crate) fn doubtful_sectors(&self) -> u64 {
+        self.needed.count_ones() as u64 * self.chunk_sectors
+    }
+
+    /// The header's events, as they shall be written next.
+    pub(super) fn set_events(&mut self, events: u64, cleared: bool) {
+        self.image[EVENTS_AT..EVENTS_AT + 8].copy_from_slice(&events.to_le_bytes());
+        if cleared {
+            self.image[EVENTS_CLEARED_AT..EVENTS_CLEARED_AT + 8]
+                .copy_from_slice(&events.to_le_bytes());
+        }
+        self.dirty.insert(0);
+    }
+
+    /// The first page, header included.
+    pub(super) fn header_page(&self) -> Payload {
+        Payload::from_slice(&self.image[..PAGE_BYTES])
+    }
+
+    /// Regions whose bits may be cleared: idle for two passes, or at all when `now` is the end.
+    fn clearable(&self, now: Option<Instant>) -> BTreeSet<usize> {
+        let ripe = |since: &Instant| now.is_none_or(|now| now >= *since + self.sleep * 2);
+        let candidates = self.idle.iter().filter(|(_, since)| ripe(since));
+        candidates
+            .map(|(&region, _)| region)
+            .filter(|&region| !self.needed[region])
+            .collect()
+    }
+
+    /// When the oldest idle region is ripe.
+    fn due(&self) -> Option<Instant> {
+        let ripe = self
+            .idle
+            .iter()
+            .filter(|(region, _)| !self.needed[**region]);
+        ripe.map(|(_, since)| *since + self.sleep * 2).min()
+    }
+}
+
+impl Array {
+    /// When bits could be cleared.
+    pub(super) fn intent_due(&self) -> Option<Instant> {
+        let intent = self.intent.as_ref()?;
+        let may = intent.phase == Phase::Idle && !self.config.read_only && !self.is_degraded();
+        if may && !self.stopping {
+            intent.due()
+        } else {
+            None
+        }
+    }
+
+    /// Starts a bitmap write if one is wanted and none is under way.
+    pub(super) fn step_intent(&mut self) {
+        let degraded = self.is_degraded();
+        let (stopping, idle) = (self.stopping, self.no_units());
+        let Some(intent) = &mut self.intent else {
+            return;
+        };
+        if intent.phase != Phase::Idle || self.config.read_only {
+            return;
+        }
+        if intent.wanted > intent.durable {
+            return self.write_intent();
+        }
+        if degraded || self.broken {
+            return;
+        }
+        let clearing = match stopping {
+            true if idle => intent.clearable(None),
+            true => return,
+            false => intent.clearable(Some(self.now)),
+        };
+        if !clearing.is_empty() {
+            self.flush_before_clearing(clearing);
+        }
+    }
+
+    fn flush_before_clearing(&mut self, clearing: BTreeSet<usize>) {
+        let targets: Vec<usize> = (0..self.members.len())
+            .filter(|&m| self.members[m].is_writable() && self.members[m].unflushed)
+            .collect();
+        let intent = self.intent.as_mut().expect("there is a bitmap");
+        intent.phase = Phase::Flushing {
+            left: targets.len() as u32,
+            clearing,
+        };
+        if targets.is_empty() {
+            return self.clear_bits();
+        }
+        for member in targets {
+            self.members[member].unflushed = false;
+            self.issue(member, 0, Op::Flush, Owner::Intent);
+        }
+    }
+
+    fn clear_bits(&mut self) {
+        let degraded = self.is_degraded();
+        let events = self.meta.events();
+        let intent = self.intent.as_mut().expect("there is a bitmap");
+        let Phase::Flushing { clearing, .. } = std::mem::replace(&mut intent.phase, Phase::Idle)
+        else {
+            unreachable!("bits are cleared after a flush")
+        };
+        if degraded {
+            return;
+        }
+        for region in clearing {
+            intent.idle.remove(&region);
+            intent.set(region, false);
+        }
+        intent.set_events(events, true);
+        intent.wanted += 1;
+        self.write_intent();
+    }
+
+    /// Writes the dirty pages to every member.
+    fn write_intent(&mut self) {
+        let targets: Vec<usize> = (0..self.members.len())
+            .filter(|&m| self.members[m].is_current())
+            .collect();
+        let intent = self.intent.as_mut().expect("there is a bitmap");
+        let pages: Vec<usize> = std::mem::take(&mut intent.dirty).into_iter().collect();
+        let number = intent.wanted;
+        let parts: Vec<(usize, Payload)> = pages
+            .iter()
+            .map(|&page| {
+                let bytes = page * PAGE_BYTES..(page + 1) * PAGE_BYTES;
+                (page, Payload::from_slice(&intent.image[bytes]))
+            })
+            .collect();
+        let writes: Vec<(usize, u64, Payload)> = targets
+            .iter()
+            .filter_map(|&m| Some((m, self.members[m].superblock().bitmap_sector()?)))
+            .flat_map(|(m, at)| {
+                parts
+                    .iter()
+                    .map(move |(page, data)| (m, at, *page, data.clone()))
+            })
+            .map(|(m, at, page, data)| (m, at + (page * PAGE_BYTES / 512) as u64, data))
+            .collect();
+        intent.phase = Phase::Writing {
+            left: writes.len() as u32,
+            number,
+        };
+        if writes.is_empty() {
+            intent.phase = Phase::Idle;
+            intent.durable = number;
+            return;
+        }
+        for (member, sector, data) in writes {
+            let data = self.fit_area(member, sector, data);
+            self.issue(
+                member,
+                sector,
+                Op::Write(data, Durability::Fua),
+                Owner::Intent,
+            );
+        }
+    }
+
+    /// A bitmap that does not end on a page must not write over what follows it.
+    pub(super) fn fit_area(&self, member: usize, sector: u64, data: Payload) -> Payload {
+        let device = &self.members[member];
+        let superblock = device.superblock();
+        let start = superblock.bitmap_sector().expect("the bitmap has a place");
+        let room = superblock.bitmap_room(device.geometry.sectors).unwrap_or(0);
+        let left = (start + room).saturating_sub(sector) * 512;
+        let len = data.len().min(left as usize);
+        data.slice(0..len)
+    }
+
+    pub(super) fn intent_answered(&mut self, member: usize, result: Result<(), Fault>) {
+        if let Err(fault) = result {
+            self.members[member].unflushed = true;
+            self.fail(member, FailReason::Metadata(fault));
+        }
+        let intent = self.intent.as_mut().expect("there is a bitmap");
+        match &mut intent.phase {
+            Phase::Flushing { left, .. } => {
+                *left -= 1;
+                if *left == 0 {
+                    self.clear_bits();
+                }
+            }
+            Phase::Writing { left, number } => {
+                *left -= 1;
+                if *left == 0 {
+                    intent.durable = *number;
+                    intent.phase = Phase::Idle;
+                }
+            }
+            Phase::Idle => unreachable!("nobody asked"),
+        }
+    }
+
+    /// Whether the bitmap has nothing left to do before a stop.
+    pub(super) fn intent_settled(&self) -> bool {
+        let Some(intent) = &self.intent else {
+            return true;
+        };
+        let cleared = self.is_degraded() || self.broken || intent.clearable(None).is_empty();
+        intent.phase == Phase::Idle
+            && (self.config.read_only || intent.wanted <= intent.durable)
+            && (self.config.read_only || cleared)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Regions of 8 sectors.
+    fn intent(sectors: u64) -> Intent {
+        let header = BitmapHeader::new(crate::superblock::Uuid([1; 16]), sectors, 4096);
+        let mut image = header.emit().to_vec();
+        image.resize(header.bytes() as usize, 0);
+        Intent::new(&header, image, true)
+    }
+
+    #[test]
+    fn a_write_waits_for_its_bit_and_a_second_one_does_not() {
+        let mut intent = intent(800);
+        let ticket = intent.begin(8..24);
+        assert!(ticket > intent.durable());
+        assert_eq!(intent.slice().iter_ones().collect::<Vec<_>>(), [1, 2]);
+        intent.durable = ticket;
+        intent.dirty.clear();
+        assert_eq!(intent.begin(8..16), 0, "the bit is set already");
+        intent.end(8..16, Instant::ZERO);
+        intent.end(8..24, Instant::ZERO);
+        assert!(
+            intent
+                .clearable(Some(Instant::from_millis(9_999)))
+                .is_empty()
+        );
+        assert_eq!(
+            intent.clearable(Some(Instant::from_millis(10_000))).len(),
+            2
+        );
+    }
+
+    #[test]
+    fn a_write_in_the_middle_of_clearing_keeps_its_bit() {
+        let mut intent = intent(800);
+        intent.begin(8..16);
+        intent.durable = intent.wanted;
+        intent.dirty.clear();
+        intent.end(8..16, Instant::ZERO);
+        intent.phase = Phase::Flushing {
+            left: 1,
+            clearing: [1].into(),
+        };
+        intent.begin(8..16);
+        assert_eq!(
+            intent.phase,
+            Phase::Flushing {
+                left: 1,
+                clearing: [].into()
+            }
+        );
+        assert!(intent.slice()[1]);
+    }
+
+    #[test]
+    fn a_resync_frees_only_regions_it_has_covered_whole() {
+        let mut intent = intent(77);
+        intent.pin(0..77);
+        intent.synced(4..20);
+        assert!(intent.needs_sync(0..8), "half covered");
+        assert!(!intent.needs_sync(8..16));
+        assert!(intent.needs_sync(16..24));
+        assert_eq!(intent.next_needed(8), Some(16));
+        intent.synced(16..76);
+        assert_eq!(
+            intent.next_needed(16),
+            Some(72),
+            "one sector short of the end"
+        );
+        intent.synced(72..77);
+        assert_eq!(
+            intent.next_needed(16),
+            None,
+            "the array may end inside its last region"
+        );
+    }
+}

@@ -1,0 +1,416 @@
+//! One member's part in a unit: reading a leg, writing a leg, and what a failure means.
+//!
+//! A failed *write* of several blocks is narrowed: each block is written again by itself, and the
+//! ones that fail enter the member's bad-block log (`raid1.c narrow_write_error`). A member whose
+//! log cannot take them fails. A *full* device never fails: it is somebody's file system that ran
+//! out of room.
+
+use std::ops::Range;
+
+use holdfast_core::block::{Durability, Fault, Op};
+use holdfast_core::buf::{Buf, Payload};
+use holdfast_core::size::SECTOR_BYTES;
+use holdfast_core::slab::Key;
+
+use super::{Array, Io, State};
+use crate::event::{Event, FailReason};
+
+/// Who waits for a member's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// A unit's leg.
+    Leg(Leg),
+    /// A block of a failed write, tried by itself.
+    Narrow(Key),
+    /// A request to flush the array.
+    Flush(Key),
+    /// The metadata update.
+    Meta,
+    /// The bitmap's writer.
+    Intent,
+}
+
+/// A leg of a unit: which copy of a piece, which slot of a band or window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leg {
+    /// Copy number.
+    Piece(Key, u32),
+    /// Slot.
+    Band(Key, u32),
+    /// Slot.
+    Window(Key, u32),
+}
+
+/// How the write of a leg ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// All of it is there.
+    Ok,
+    /// These device sectors are not, and are recorded as bad; the rest is.
+    Bad(Vec<Range<u64>>),
+    /// Nothing is known; the member failed, or could not be failed.
+    Failed(Fault),
+    /// The member had no room.
+    Full,
+}
+
+/// A failed write being tried again block by block.
+#[derive(Debug)]
+pub(super) struct Narrow {
+    leg: Leg,
+    member: usize,
+    /// Device sector of the whole write.
+    sector: u64,
+    data: Payload,
+    durability: Durability,
+    /// Bytes tried.
+    tried: usize,
+    bad: Vec<Range<u64>>,
+}
+
+impl Array {
+    /// Reads `sectors` of a slot's member from its data sector `sector`.
+    pub(super) fn read_leg(&mut self, member: usize, sector: u64, buf: Buf, leg: Leg) {
+        let at = self.members[member].data_offset() + sector;
+        self.issue(member, at, Op::Read(buf), Owner::Leg(leg));
+    }
+
+    /// Writes a slot's member at its data sector `sector`.
+    pub(super) fn write_leg(
+        &mut self,
+        member: usize,
+        sector: u64,
+        data: Payload,
+        durability: Durability,
+        leg: Leg,
+    ) {
+        let at = self.members[member].data_offset() + sector;
+        self.issue(member, at, Op::Write(data, durability), Owner::Leg(leg));
+    }
+
+    /// A member has answered.
+    pub(super) fn answered(&mut self, io: Io, op: Op, result: Result<(), Fault>) {
+        match io.owner {
+            Owner::Leg(leg) => match op {
+                Op::Read(buf) => self.leg_read(io.member, leg, result.map(|()| buf)),
+                op => self.leg_write_answered(io.member, leg, op, result),
+            },
+            Owner::Narrow(key) => self.narrow_answered(key, result),
+            Owner::Flush(key) => self.flushed(key, io.member, result),
+            Owner::Meta => self.meta_answered(io.member, result),
+            Owner::Intent => self.intent_answered(io.member, result),
+        }
+    }
+
+    /// Counts a failed read against its member, then tells the unit.
+    fn leg_read(&mut self, member: usize, leg: Leg, result: Result<Buf, Fault>) {
+        if let Err(fault) = result {
+            match fault {
+                Fault::Medium | Fault::Corrupt => {
+                    let limit = self.config.max_read_errors;
+                    let now = self.now;
+                    if self.members[member].count_read_error(now, limit) {
+                        self.fail(member, FailReason::TooManyReadErrors);
+                    }
+                }
+                Fault::Full | Fault::Timeout if self.deadline_read(fault) => {}
+                _ => {
+                    self.fail(member, FailReason::Read(fault));
+                }
+            }
+        }
+        self.leg_was_read(member, leg, result);
+    }
+
+    /// With a deadline set, a read that took too long says nothing about the member's health.
+    const fn deadline_read(&self, fault: Fault) -> bool {
+        matches!(fault, Fault::Full)
+            || (matches!(fault, Fault::Timeout) && self.config.member_deadline.is_some())
+    }
+
+    fn leg_was_read(&mut self, member: usize, leg: Leg, result: Result<Buf, Fault>) {
+        match leg {
+            Leg::Piece(key, copy) => self.piece_read(key, copy, member, result),
+            Leg::Band(key, slot) => self.band_read(key, slot, result),
+            Leg::Window(key, slot) => self.window_read(key, slot, result),
+        }
+    }
+
+    pub(super) fn leg_written(&mut self, member: usize, leg: Leg, written: Written) {
+        match leg {
+            Leg::Piece(key, copy) => self.piece_written(key, copy, member, written),
+            Leg::Band(key, slot) => self.band_written(key, slot, written),
+            Leg::Window(key, slot) => self.window_written(key, slot, written),
+        }
+    }
+
+    fn leg_write_answered(&mut self, member: usize, leg: Leg, op: Op, result: Result<(), Fault>) {
+        let sectors = op.sectors();
+        let fault = match result {
+            Ok(()) => return self.leg_written(member, leg, Written::Ok),
+            Err(fault) => fault,
+        };
+        match (fault, op) {
+            (Fault::Medium | Fault::Corrupt, Op::Write(data, durability)) => {
+                let sector = self.leg_sector(leg, member);
+                let block = u64::from(self.members[member].geometry.block_bytes) / SECTOR_BYTES;
+                if sectors <= block {
+                    let bad = vec![sector..sector + sectors];
+                    self.narrowed(member, leg, bad);
+                } else {
+                    let narrow = Narrow {
+                        leg,
+                        member,
+                        sector,
+                        data,
+                        durability,
+                        tried: 0,
+                        bad: Vec::new(),
+                    };
+                    let key = self.narrows.insert(narrow);
+                    self.narrow_next(key);
+                }
+            }
+            (Fault::Full, _) => {
+                let sector = self.leg_sector(leg, member);
+                self.events.push_back(Event::NoSpace {
+                    member,
+                    sector,
+                    sectors,
+                });
+                self.leg_written(member, leg, Written::Full);
+            }
+            (Fault::Refused, Op::Discard(_)) => self.leg_written(member, leg, Written::Ok),
+            (fault, _) => {
+                self.fail(member, FailReason::Write(fault));
+                self.leg_written(member, leg, Written::Failed(fault));
+            }
+        }
+    }
+
+    /// Device sector at which a leg's write began.
+    fn leg_sector(&self, leg: Leg, member: usize) -> u64 {
+        let sector = match leg {
+            Leg::Piece(key, copy) => self.pieces[key].leg_sector(copy),
+            Leg::Band(key, _) => self.bands[key].member_sector(),
+            Leg::Window(key, slot) => self.windows[key].leg_sector(slot),
+        };
+        self.members[member].data_offset() + sector
+    }
+
+    fn narrow_next(&mut self, key: Key) {
+        let narrow = &self.narrows[key];
+        let member = narrow.member;
+        let block = self.members[member].geometry.block_bytes as usize;
+        let part = narrow
+            .data
+            .slice(narrow.tried..(narrow.tried + block).min(narrow.data.len()));
+        let at = narrow.sector + narrow.tried as u64 / SECTOR_BYTES;
+        let durability = narrow.durability;
+        self.issue(member, at, Op::Write(part, durability), Owner::Narrow(key));
+    }
+
+    fn narrow_answered(&mut self, key: Key, result: Result<(), Fault>) {
+        let narrow = &mut self.narrows[key];
+        let block = self.members[narrow.member].geometry.block_bytes as usize;
+        let from = narrow.sector + narrow.tried as u64 / SECTOR_BYTES;
+        narrow.tried = (narrow.tried + block).min(narrow.data.len());
+        let until = narrow.sector + narrow.tried as u64 / SECTOR_BYTES;
+        match result {
+            Ok(()) => {}
+            Err(Fault::Medium | Fault::Corrupt) => match narrow.bad.last_mut() {
+                Some(last) if last.end == from => last.end = until,
+                _ => narrow.bad.push(from..until),
+            },
+            Err(fault) => {
+                let narrow = self.narrows.remove(key).expect("just seen");
+                if fault == Fault::Full {
+                    let (sector, sectors) = (from, until - from);
+                    self.events.push_back(Event::NoSpace {
+                        member: narrow.member,
+                        sector,
+                        sectors,
+                    });
+                    return self.leg_written(narrow.member, narrow.leg, Written::Full);
+                }
+                self.fail(narrow.member, FailReason::Write(fault));
+                return self.leg_written(narrow.member, narrow.leg, Written::Failed(fault));
+            }
+        }
+        if narrow.tried < narrow.data.len() {
+            return self.narrow_next(key);
+        }
+        let narrow = self.narrows.remove(key).expect("just seen");
+        self.narrowed(narrow.member, narrow.leg, narrow.bad);
+    }
+
+    /// The blocks of a write that failed are known: record them, or fail the member.
+    fn narrowed(&mut self, member: usize, leg: Leg, bad: Vec<Range<u64>>) {
+        if bad.is_empty() {
+            return self.leg_written(member, leg, Written::Ok);
+        }
+        for range in &bad {
+            if !self.record_bad(member, range.clone()) {
+                self.fail(member, FailReason::Write(Fault::Medium));
+                return self.leg_written(member, leg, Written::Failed(Fault::Medium));
+            }
+        }
+        self.leg_written(member, leg, Written::Bad(bad));
+    }
+
+    /// Records device sectors as bad and asks for the metadata that says so.
+    pub(super) fn record_bad(&mut self, member: usize, range: Range<u64>) -> bool {
+        let (sector, sectors) = (range.start, range.end - range.start);
+        if self.config.read_only || !self.members[member].record_bad(range) {
+            return false;
+        }
+        self.events.push_back(Event::BadBlocks {
+            member,
+            sector,
+            sectors,
+        });
+        self.meta.request();
+        true
+    }
+
+    /// Data sectors of a member were written: what was bad there is good now.
+    pub(super) fn mended(&mut self, member: usize, sector: u64, sectors: u64) {
+        let start = self.members[member].data_offset() + sector;
+        if self.members[member].clear_bad(start..start + sectors) {
+            self.meta.request();
+        }
+    }
+
+    /// A read error was healed by rewriting.
+    pub(super) fn corrected(&mut self, member: usize, sector: u64, sectors: u64) {
+        let at = self.members[member].data_offset() + sector;
+        let superblock = self.members[member].superblock_mut();
+        superblock.corrected_reads = superblock.corrected_reads.saturating_add(1);
+        self.events.push_back(Event::ReadCorrected {
+            member,
+            sector: at,
+            sectors,
+        });
+    }
+
+    /// Takes a member out of service. False if it cannot be spared: then its metadata and that of
+    /// the others stay as they are, and a device that does not answer any more counts as lost.
+    pub(super) fn fail(&mut self, member: usize, reason: FailReason) -> bool {
+        let device = &self.members[member];
+        if matches!(device.state, State::Faulty { .. }) {
+            return true;
+        }
+        if device.lost {
+            return false;
+        }
+        let slot = device.slot();
+        if let State::InSync { slot } = device.state {
+            let mut present = self.present();
+            present[slot as usize] = false;
+            if !self.layout.survives(&present) {
+                self.cannot_spare(member, slot, reason);
+                return false;
+            }
+        }
+        let device = &mut self.members[member];
+        device.state = State::Faulty { slot };
+        device.why = Some(format!("failed: {reason}"));
+        let dev_number = device.superblock.as_ref().map(|sb| sb.dev_number);
+        if let Some(slot) = slot {
+            self.slots[slot as usize] = None;
+        }
+        if let Some(number) = dev_number {
+            self.set_role(number, crate::superblock::Role::Faulty);
+        }
+        self.events.push_back(Event::MemberFailed {
+            member,
+            slot,
+            reason,
+        });
+        self.meta.request();
+        self.pass_lost_member();
+        true
+    }
+
+    fn cannot_spare(&mut self, member: usize, slot: u32, reason: FailReason) {
+        use FailReason::{Deadline, Flush, Metadata, Read, Requested, TooManyReadErrors, Write};
+        let gone = match reason {
+            Requested | TooManyReadErrors => false,
+            Write(fault) | Read(fault) | Flush(fault) | Metadata(fault) => {
+                matches!(fault, Fault::Gone | Fault::Transport | Fault::Timeout)
+            }
+            Deadline => true,
+        };
+        if !gone {
+            return;
+        }
+        self.members[member].lost = true;
+        self.events.push_back(Event::MemberLost {
+            member,
+            slot,
+            reason,
+        });
+        if !self.broken {
+            self.broken = true;
+            self.events.push_back(Event::Broken);
+        }
+        self.pass_lost_member();
+    }
+
+    /// A request took longer than the deadline.
+    pub(super) fn missed_deadline(&mut self, key: Key) {
+        let Some(io) = self.ios.get_mut(key) else {
+            return;
+        };
+        io.deadline = None;
+        let (member, is_read, owner) = (io.member, io.is_read, io.owner);
+        self.members[member].slow += 1;
+        self.events.push_back(Event::MemberSlow { member });
+        if is_read {
+            let Owner::Leg(leg) = owner else { return };
+            if self.has_alternative(leg, member) {
+                self.ios.remove(key);
+                self.leg_was_read(member, leg, Err(Fault::Timeout));
+            }
+        } else if self.config.late_write == crate::config::LateWrite::FailMember
+            && self.fail(member, FailReason::Deadline)
+        {
+            self.give_up(member);
+        }
+    }
+
+    /// Nothing sent to this member is waited for any more.
+    fn give_up(&mut self, member: usize) {
+        let pending: Vec<Key> = self
+            .ios
+            .iter()
+            .filter(|(_, io)| io.member == member)
+            .map(|(key, _)| key)
+            .collect();
+        for key in pending {
+            let io = self.ios.remove(key).expect("just listed");
+            if let Some(at) = io.deadline {
+                self.deadlines.clear(at, key);
+            }
+            match io.owner {
+                Owner::Leg(leg) if io.is_read => {
+                    self.leg_was_read(member, leg, Err(Fault::Timeout));
+                }
+                Owner::Leg(leg) => self.leg_written(member, leg, Written::Failed(Fault::Timeout)),
+                Owner::Narrow(narrow) => self.narrow_answered(narrow, Err(Fault::Timeout)),
+                Owner::Flush(op) => self.flushed(op, member, Err(Fault::Timeout)),
+                Owner::Meta => self.meta_answered(member, Err(Fault::Timeout)),
+                Owner::Intent => self.intent_answered(member, Err(Fault::Timeout)),
+            }
+        }
+    }
+
+    /// Whether a slow read could be answered without this member.
+    fn has_alternative(&self, leg: Leg, member: usize) -> bool {
+        match leg {
+            Leg::Piece(key, _) => self.piece_has_alternative(key, member),
+            Leg::Band(key, slot) => self.band_has_alternative(key, slot),
+            Leg::Window(..) => false,
+        }
+    }
+}

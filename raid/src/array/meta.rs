@@ -1,0 +1,387 @@
+//! The metadata update: superblocks and bad-block logs, written in an order that never lies.
+//!
+//! Whoever needs the metadata to say something asks for a *generation* ([`Meta::request`]) and
+//! waits until it is durable. One update runs at a time and covers everything asked for before it
+//! began:
+//!
+//! 1. flush the members, so that progress and cleanness are told only of durable data;
+//! 2. write the bitmap's header with the new events count (it must not be older than the
+//!    superblocks', or the bitmap counts as stale);
+//! 3. write bad-block logs and superblocks, durable on completion.
+//!
+//! What is written is fixed when the update begins. A member whose metadata cannot be written
+//! fails, which asks for the next generation.
+
+use holdfast_core::block::{Durability, Fault, Op};
+use holdfast_core::buf::Payload;
+use holdfast_core::time::Instant;
+
+use super::leg::Owner;
+use super::{Array, State};
+use crate::event::{Event, FailReason};
+use crate::superblock::{Resync, Role, Timestamp};
+
+/// The state of the array's metadata.
+#[derive(Debug)]
+pub(crate) struct Meta {
+    wanted: u64,
+    durable: u64,
+    phase: Phase,
+    events: u64,
+    /// What the metadata shall say: nothing is in flight.
+    clean: bool,
+    /// The generation that says otherwise.
+    dirty_generation: u64,
+    last_write: Instant,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Idle,
+    Flushing {
+        left: u32,
+        update: Update,
+    },
+    Header {
+        left: u32,
+        update: Update,
+    },
+    Supers {
+        left: u32,
+        generation: u64,
+        written: u32,
+    },
+}
+
+/// What an update will write.
+#[derive(Debug, Default)]
+struct Update {
+    generation: u64,
+    /// Member, device sector, bytes.
+    writes: Vec<(usize, u64, Payload)>,
+}
+
+impl Meta {
+    pub(crate) const fn new(events: u64, clean: bool) -> Self {
+        Self {
+            wanted: 0,
+            durable: 0,
+            phase: Phase::Idle,
+            events,
+            clean,
+            dirty_generation: 0,
+            last_write: Instant::ZERO,
+        }
+    }
+
+    /// Asks for an update; durable once [`Meta::durable`] reaches the number.
+    pub(super) const fn request(&mut self) -> u64 {
+        self.wanted += 1;
+        self.wanted
+    }
+
+    /// The newest generation asked for.
+    pub(super) const fn wanted(&self) -> u64 {
+        self.wanted
+    }
+
+    /// The newest generation on disk.
+    pub(super) const fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    pub(super) const fn events(&self) -> u64 {
+        self.events
+    }
+
+    pub(super) const fn is_clean(&self) -> bool {
+        self.clean
+    }
+
+    pub(super) const fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle) && self.wanted == self.durable
+    }
+
+    /// A write ended now.
+    pub(super) const fn touch(&mut self, now: Instant) {
+        self.last_write = now;
+    }
+}
+
+impl Array {
+    /// Sees to it that the metadata calls the array dirty; the generation that does.
+    pub(super) fn ensure_dirty(&mut self) -> u64 {
+        if !self.layout.shape().level.is_redundant() {
+            return 0;
+        }
+        if self.meta.clean {
+            self.meta.clean = false;
+            self.meta.dirty_generation = self.meta.request();
+        }
+        self.meta.dirty_generation
+    }
+
+    /// When an array that has gone quiet will be marked clean.
+    pub(super) fn meta_due(&self) -> Option<Instant> {
+        let quiet = !self.meta.clean && !self.stopping && self.no_writes();
+        (quiet && !self.broken).then(|| self.meta.last_write + self.config.safe_mode_delay)
+    }
+
+    /// Starts an update if one is wanted and none is under way.
+    pub(super) fn step_meta(&mut self) {
+        if self.meta_due().is_some_and(|at| at <= self.now) {
+            self.meta.clean = true;
+            self.meta.request();
+        }
+        if !matches!(self.meta.phase, Phase::Idle) || self.meta.wanted == self.meta.durable {
+            return;
+        }
+        if self.config.read_only {
+            self.meta.durable = self.meta.wanted;
+            return;
+        }
+        self.meta.events += 1;
+        let writes = self.compose();
+        let update = Update {
+            generation: self.meta.wanted,
+            writes,
+        };
+        self.flush_first(update);
+    }
+
+    /// Sets the role of a device number in every superblock.
+    pub(super) fn set_role(&mut self, number: u32, role: Role) {
+        for member in &mut self.members {
+            let ours = member.is_current() || matches!(member.state, State::Faulty { .. });
+            if let Some(superblock) = member.superblock.as_mut().filter(|_| ours) {
+                superblock.set_role(number, role);
+            }
+        }
+    }
+
+    /// What the superblocks and logs shall say.
+    fn compose(&mut self) -> Vec<(usize, u64, Payload)> {
+        let events = self.meta.events;
+        let resync = match (self.meta.clean, self.resync_from) {
+            (true, None) => Resync::Clean,
+            (true, Some(from)) => Resync::From(from),
+            (false, _) => Resync::From(0),
+        };
+        let now = Timestamp(self.config.epoch_secs + self.now.as_nanos() / 1_000_000_000);
+        let mut writes = Vec::new();
+        for index in 0..self.members.len() {
+            let member = &mut self.members[index];
+            if !member.is_current() {
+                continue;
+            }
+            if member.bad_changed
+                && let Some((sector, log)) = emit_log(member)
+            {
+                member.bad_changed = false;
+                writes.push((index, sector, log.into()));
+            }
+            let recovered = match member.state {
+                State::Rebuilding { done, .. } => Some(done),
+                _ => None,
+            };
+            let recorded = !member.bad.is_empty();
+            let block = member.geometry.block_bytes as usize;
+            let superblock = member.superblock_mut();
+            superblock.events = events;
+            superblock.utime = now;
+            superblock.resync = resync;
+            superblock.recovery_offset = recovered;
+            superblock.bad_blocks_recorded = recorded;
+            let mut bytes = superblock.emit();
+            bytes.resize(bytes.len().next_multiple_of(block), 0);
+            writes.push((index, superblock.super_offset, Payload::from_slice(&bytes)));
+        }
+        writes
+    }
+
+    fn flush_first(&mut self, update: Update) {
+        let targets: Vec<usize> = (0..self.members.len())
+            .filter(|&m| self.members[m].is_writable() && self.members[m].unflushed)
+            .collect();
+        self.meta.phase = Phase::Flushing {
+            left: targets.len() as u32,
+            update,
+        };
+        if targets.is_empty() {
+            return self.write_header();
+        }
+        for member in targets {
+            self.members[member].unflushed = false;
+            self.issue(member, 0, Op::Flush, Owner::Meta);
+        }
+    }
+
+    fn write_header(&mut self) {
+        let Phase::Flushing { update, .. } = std::mem::replace(&mut self.meta.phase, Phase::Idle)
+        else {
+            unreachable!("the header follows the flush")
+        };
+        let events = self.meta.events;
+        let Some(intent) = self.intent.as_mut().filter(|_| update.generation > 0) else {
+            return self.write_supers(update);
+        };
+        intent.set_events(events, false);
+        let page = intent.header_page();
+        let targets: Vec<(usize, u64)> = (0..self.members.len())
+            .filter(|&m| self.members[m].is_current())
+            .filter_map(|m| Some((m, self.members[m].superblock().bitmap_sector()?)))
+            .collect();
+        self.meta.phase = Phase::Header {
+            left: targets.len() as u32,
+            update,
+        };
+        if targets.is_empty() {
+            return self.header_written();
+        }
+        for (member, sector) in targets {
+            let page = self.fit_area(member, sector, page.clone());
+            self.issue(
+                member,
+                sector,
+                Op::Write(page, Durability::Fua),
+                Owner::Meta,
+            );
+        }
+    }
+
+    fn header_written(&mut self) {
+        let Phase::Header { update, .. } = std::mem::replace(&mut self.meta.phase, Phase::Idle)
+        else {
+            unreachable!("a header was being written")
+        };
+        self.write_supers(update);
+    }
+
+    fn write_supers(&mut self, update: Update) {
+        let writes: Vec<_> = update
+            .writes
+            .into_iter()
+            .filter(|(member, ..)| self.members[*member].is_current())
+            .collect();
+        let left = writes.len() as u32;
+        let generation = update.generation.max(self.meta.durable);
+        self.meta.phase = Phase::Supers {
+            left,
+            generation,
+            written: 0,
+        };
+        if left == 0 {
+            return self.supers_written();
+        }
+        for (member, sector, data) in writes {
+            self.issue(
+                member,
+                sector,
+                Op::Write(data, Durability::Fua),
+                Owner::Meta,
+            );
+        }
+    }
+
+    fn supers_written(&mut self) {
+        let Phase::Supers {
+            generation,
+            written,
+            ..
+        } = std::mem::replace(&mut self.meta.phase, Phase::Idle)
+        else {
+            unreachable!("superblocks were being written")
+        };
+        let news = generation > self.meta.durable;
+        self.meta.durable = generation;
+        if news && written == 0 {
+            self.metadata_is_lost();
+        }
+    }
+
+    /// Not one member took the update: nothing that depends on it may be acknowledged.
+    fn metadata_is_lost(&mut self) {
+        if !self.broken {
+            self.broken = true;
+            self.events.push_back(Event::Broken);
+        }
+        for key in self.ops.iter().map(|(key, _)| key).collect::<Vec<_>>() {
+            let op = &mut self.ops[key];
+            if op.gate > 0 || !matches!(op.kind, super::Kind::Read(_)) {
+                op.fault.get_or_insert(Fault::Gone);
+            }
+        }
+    }
+
+    pub(super) fn meta_answered(&mut self, member: usize, result: Result<(), Fault>) {
+        if let Err(fault) = result {
+            if matches!(self.meta.phase, Phase::Flushing { .. }) {
+                self.members[member].unflushed = true;
+                self.fail(member, FailReason::Flush(fault));
+            } else if fault == Fault::Full {
+                // A full file system is nobody's defect; the member is one update behind.
+                self.events.push_back(Event::NoSpace {
+                    member,
+                    sector: 0,
+                    sectors: 0,
+                });
+            } else {
+                self.fail(member, FailReason::Metadata(fault));
+            }
+        }
+        match &mut self.meta.phase {
+            Phase::Flushing { left, .. } => {
+                *left -= 1;
+                if *left == 0 {
+                    self.write_header();
+                }
+            }
+            Phase::Header { left, .. } => {
+                *left -= 1;
+                if *left == 0 {
+                    self.header_written();
+                }
+            }
+            Phase::Supers { left, written, .. } => {
+                *left -= 1;
+                *written += u32::from(result.is_ok());
+                if *left == 0 {
+                    self.supers_written();
+                }
+            }
+            Phase::Idle => unreachable!("nobody asked"),
+        }
+    }
+
+    /// Goes on with a stop: wait for what is in flight, clear the bitmap, mark clean, flush.
+    pub(super) fn step_stop(&mut self) {
+        if !self.stopping || self.stopped || !self.no_units() || !self.ops.is_empty() {
+            return;
+        }
+        if !self.intent_settled() || !matches!(self.meta.phase, Phase::Idle) {
+            return;
+        }
+        if !self.meta.clean && !self.broken && !self.config.read_only {
+            self.meta.clean = true;
+            self.meta.request();
+        }
+        if self.meta.wanted != self.meta.durable {
+            // Nobody else turns the wheel now.
+            return self.step_meta();
+        }
+        let unflushed = |m: &super::Member| m.is_writable() && m.unflushed;
+        if self.members.iter().any(unflushed) && !self.broken {
+            return self.flush_first(Update::default());
+        }
+        self.stopped = true;
+    }
+}
+
+/// A member's bad-block log and where it goes.
+fn emit_log(member: &super::Member) -> Option<(u64, holdfast_core::buf::Buf)> {
+    let superblock = member.superblock();
+    let place = superblock.bad_blocks?;
+    let sector = superblock.bad_blocks_sector()?;
+    let bytes = member.bad.emit(place.shift, place.sectors).ok()?;
+    Some((sector, holdfast_core::buf::Buf::from_slice(&bytes)))
+}

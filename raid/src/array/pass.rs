@@ -1,0 +1,443 @@
+//! A pass over the whole array: resync, recovery, check, repair. One cursor, several windows.
+//!
+//! A pass has a *space*: member rows for mirrors and parity levels; for raid10 array sectors,
+//! except that recovery runs over the rebuilt device's own sectors, as md's does, because that is
+//! what `recovery_offset` counts. The cursor hands out windows in order; `done` is how far every
+//! window has finished without a gap, and is what the metadata records now and then.
+
+use std::collections::BTreeMap;
+
+use holdfast_core::time::{Duration, Instant};
+
+use super::{Array, State};
+use crate::event::Event;
+use crate::layout::{Layout, Mapped};
+use crate::superblock::Role;
+use crate::sync::Action;
+
+/// Sectors of a window on each member (md's resync unit, and its unit of counting mismatches on
+/// mirrors).
+pub(super) const WINDOW_SECTORS: u64 = 128;
+
+/// How long after the last request the array still counts as in use.
+const FOREGROUND: Duration = Duration::from_millis(100);
+
+/// Progress is recorded this many times in a pass.
+const CHECKPOINTS: u64 = 16;
+
+/// A pass under way.
+#[derive(Debug)]
+pub(super) struct Pass {
+    action: Action,
+    end: u64,
+    next: u64,
+    done: u64,
+    /// Windows handed out beyond `done`: start → (end, windows unfinished there).
+    open: BTreeMap<u64, (u64, u32)>,
+    pub(super) mismatch_sectors: u64,
+    allowed_at: Instant,
+    checkpoint: u64,
+    /// Up to here the bitmap knows that a resync has been by.
+    settled: u64,
+    /// No new windows; the pass ends when the open ones have.
+    ending: bool,
+}
+
+impl Pass {
+    pub(super) const fn action(&self) -> Action {
+        self.action
+    }
+
+    /// One more window runs in the range that starts at `start`.
+    pub(super) fn more_windows(&mut self, start: u64, more: u32) {
+        self.open.get_mut(&start).expect("an open range").1 += more;
+    }
+
+    /// A window in the range that starts at `start` has finished.
+    fn window_done(&mut self, start: u64) {
+        self.open.get_mut(&start).expect("an open range").1 -= 1;
+        while let Some(first) = self.open.first_entry() {
+            let (end, left) = *first.get();
+            if left > 0 {
+                break;
+            }
+            self.done = end;
+            first.remove();
+        }
+        if self.open.is_empty() {
+            self.done = self.next;
+        }
+    }
+
+    pub(super) fn status(&self) -> crate::status::SyncStatus {
+        crate::status::SyncStatus {
+            action: self.action,
+            done_sectors: self.done,
+            total_sectors: self.end,
+            mismatch_sectors: self.mismatch_sectors,
+        }
+    }
+}
+
+impl Array {
+    /// Begins a pass. Nothing else may be running.
+    pub(super) fn begin_pass(&mut self, action: Action) {
+        assert!(self.pass.is_none(), "one pass at a time");
+        let from = match action {
+            Action::Resync => self.resync_from.unwrap_or(0),
+            Action::Recover => self.rebuilt_so_far(),
+            Action::Check { .. } | Action::Repair { .. } => 0,
+        };
+        let end = self.space(action);
+        let from = from.min(end);
+        self.events.push_back(Event::SyncStarted { action, from });
+        self.pass = Some(Pass {
+            action,
+            end,
+            next: from,
+            done: from,
+            open: BTreeMap::new(),
+            mismatch_sectors: 0,
+            allowed_at: self.now,
+            checkpoint: from,
+            settled: from,
+            ending: false,
+        });
+    }
+
+    /// Sectors a pass covers.
+    fn space(&self, action: Action) -> u64 {
+        match &self.layout {
+            Layout::Parity(parity) => parity.member_extent(),
+            Layout::Mapped(mapped) if action == Action::Recover => mapped.member_extent(0),
+            Layout::Mapped(mapped) => mapped.array_sectors(),
+        }
+    }
+
+    fn rebuilt_so_far(&self) -> u64 {
+        let done = |member: &super::Member| match member.state {
+            State::Rebuilding { done, .. } => Some(done),
+            _ => None,
+        };
+        self.members.iter().filter_map(done).min().unwrap_or(0)
+    }
+
+    /// Starts what is due: recovery if a member is being rebuilt or a spare can take a free slot,
+    /// else a pending resync.
+    pub(super) fn begin_pending(&mut self) -> bool {
+        if self.pass.is_some() || self.stopping || self.broken || self.config.read_only {
+            return false;
+        }
+        if !self.layout.shape().level.is_redundant() {
+            return false;
+        }
+        self.activate_spares();
+        let rebuilding = |m: &super::Member| matches!(m.state, State::Rebuilding { .. });
+        if self.members.iter().any(|m| rebuilding(m) && !m.lost) {
+            self.begin_pass(Action::Recover);
+            return true;
+        }
+        if self.resync_from.is_some() {
+            self.begin_pass(Action::Resync);
+            return true;
+        }
+        false
+    }
+
+    /// Gives free slots to spares that are large enough.
+    fn activate_spares(&mut self) {
+        let extent = self.layout.shape().member_sectors;
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].is_some() {
+                continue;
+            }
+            let spare = self.members.iter().position(|member| {
+                member.state == State::Spare
+                    && member.data_offset() + extent <= member.geometry.sectors
+            });
+            let Some(index) = spare else { return };
+            let slot_number = slot as u32;
+            let member = &mut self.members[index];
+            member.state = State::Rebuilding {
+                slot: slot_number,
+                done: 0,
+            };
+            let number = member.superblock().dev_number;
+            self.slots[slot] = Some(index);
+            self.set_role(number, Role::Active(slot as u16));
+            self.events.push_back(Event::SpareActivated {
+                member: index,
+                slot: slot_number,
+            });
+            self.meta.request();
+        }
+    }
+
+    /// A member went out of service while a pass may be running.
+    pub(super) fn pass_lost_member(&mut self) {
+        let spare = self.members.iter().any(|m| m.state == State::Spare);
+        let targets = self
+            .members
+            .iter()
+            .any(|m| matches!(m.state, State::Rebuilding { .. }));
+        let Some(pass) = &mut self.pass else { return };
+        let pointless = pass.action == Action::Recover && !targets;
+        let better = pass.action != Action::Recover && spare && self.config.auto_sync;
+        if self.broken || pointless || better {
+            pass.ending = true;
+        }
+    }
+
+    /// Ends a pass early: open windows finish, progress is kept.
+    pub(super) fn end_pass(&mut self) {
+        if let Some(pass) = &mut self.pass {
+            pass.ending = true;
+        }
+    }
+
+    /// When the throttle lets the next window go.
+    pub(super) fn pass_due(&self) -> Option<Instant> {
+        let pass = self.pass.as_ref()?;
+        let waiting = !pass.ending && pass.next < pass.end && pass.allowed_at > self.now;
+        waiting.then_some(pass.allowed_at)
+    }
+
+    /// Hands out windows, ends the pass, or starts the next one.
+    pub(super) fn step_pass(&mut self) {
+        if self.pass.is_none() {
+            if self.config.auto_sync {
+                self.begin_pending();
+            }
+            if self.pass.is_none() {
+                return;
+            }
+        }
+        if self.stopping {
+            self.end_pass();
+        }
+        while self.may_open_window() {
+            self.open_window();
+        }
+        let pass = self.pass.as_ref().expect("a pass runs");
+        let over = pass.ending || pass.next >= pass.end;
+        if over && pass.open.is_empty() {
+            self.finish_pass();
+        }
+    }
+
+    fn may_open_window(&self) -> bool {
+        let Some(pass) = &self.pass else { return false };
+        let window = (self.window_sectors() * 512).max(1) * self.slots.len() as u64;
+        let at_once = (self.config.sync_window_bytes / window).clamp(1, 64);
+        !pass.ending
+            && pass.next < pass.end
+            && pass.allowed_at <= self.now
+            && (pass.open.len() as u64) < at_once
+    }
+
+    /// Sectors of each member in a window, so that all members' share stays small.
+    pub(super) fn window_sectors(&self) -> u64 {
+        let share = self.config.sync_window_bytes / (self.slots.len() as u64 * 512);
+        (share / 8 * 8).clamp(8, WINDOW_SECTORS)
+    }
+
+    /// Hands out the next window, or skips what the bitmap says is fine.
+    fn open_window(&mut self) {
+        let pass = self.pass.as_mut().expect("a pass runs");
+        if pass.action == Action::Resync
+            && let Some(intent) = &self.intent
+        {
+            match intent.next_needed(pass.next) {
+                Some(sector) if sector < pass.end => pass.next = sector,
+                _ => pass.next = pass.end,
+            }
+            if pass.open.is_empty() {
+                pass.done = pass.next;
+            }
+            if pass.next >= pass.end {
+                return;
+            }
+        }
+        let (action, start, end) = (pass.action, pass.next, pass.end);
+        let (len, count) = match &self.layout {
+            Layout::Parity(parity) => {
+                let chunk = u64::from(parity.chunk_sectors());
+                let size = self.window_sectors();
+                let len = (size - start % size)
+                    .min(chunk - start % chunk)
+                    .min(end - start);
+                (len, 1)
+            }
+            Layout::Mapped(_) => self.mapped_window(action, start, end),
+        };
+        let pass = self.pass.as_mut().expect("a pass runs");
+        pass.next = start + len;
+        if count == 0 {
+            // A gap no data lives in.
+            if pass.open.is_empty() {
+                pass.done = pass.next;
+            }
+            return self.record_progress();
+        }
+        pass.open.insert(start, (start + len, count));
+        self.throttle(len);
+        match &self.layout {
+            Layout::Parity(_) => self.open_rows(start, len),
+            Layout::Mapped(_) if action == Action::Recover => self.open_targets(start, len),
+            Layout::Mapped(_) => self.open_copies(start, start, len, Vec::new()),
+        }
+    }
+
+    /// Length of a mirror's window at `start`, and how many windows it takes.
+    fn mapped_window(&self, action: Action, start: u64, end: u64) -> (u64, u32) {
+        let Layout::Mapped(mapped) = &self.layout else {
+            unreachable!("a mirror")
+        };
+        let most = (WINDOW_SECTORS - start % WINDOW_SECTORS).min(end - start);
+        if action != Action::Recover {
+            let mut copies = Vec::new();
+            return (mapped.map(start, most, &mut copies), 1);
+        }
+        let mut len = most;
+        for slot in self.targets() {
+            len = mapped.array_sector_of(slot, start, len).1;
+        }
+        (len, self.target_windows(mapped, start, len).len() as u32)
+    }
+
+    /// The slots being rebuilt.
+    pub(super) fn targets(&self) -> Vec<u32> {
+        let target = |slot: &u32| {
+            self.member_on(*slot)
+                .is_some_and(|m| matches!(self.members[m].state, State::Rebuilding { .. }))
+        };
+        (0..self.slots.len() as u32).filter(target).collect()
+    }
+
+    fn target_windows(&self, mapped: &Mapped, start: u64, len: u64) -> Vec<(u32, u64)> {
+        self.targets()
+            .into_iter()
+            .filter_map(|slot| Some((slot, mapped.array_sector_of(slot, start, len).0?)))
+            .collect()
+    }
+
+    fn open_targets(&mut self, start: u64, len: u64) {
+        let Layout::Mapped(mapped) = &self.layout else {
+            unreachable!("a mirror")
+        };
+        for (slot, sector) in self.target_windows(mapped, start, len) {
+            self.open_copies(start, sector, len, vec![slot]);
+        }
+    }
+
+    fn throttle(&mut self, sectors: u64) {
+        let busy = self.now.since(self.last_foreground) < FOREGROUND && self.now > Instant::ZERO;
+        let speed = match busy {
+            true => self.config.sync_speed_min,
+            false => self.config.sync_speed_max,
+        };
+        let nanos = u128::from(sectors) * 512 * 1_000_000_000 / u128::from(speed.max(1));
+        let pause = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        let pass = self.pass.as_mut().expect("a pass runs");
+        pass.allowed_at = pass.allowed_at.max(self.now) + pause;
+    }
+
+    /// A window of the range that starts at `start` is finished.
+    pub(super) fn window_finished(&mut self, start: u64) {
+        let Some(pass) = &mut self.pass else { return };
+        pass.window_done(start);
+        self.record_progress();
+    }
+
+    /// Tells members and metadata how far the pass has come.
+    fn record_progress(&mut self) {
+        let pass = self.pass.as_mut().expect("a pass runs");
+        let (action, done) = (pass.action, pass.done);
+        let step = (pass.end / CHECKPOINTS).max(WINDOW_SECTORS);
+        let due = done >= pass.checkpoint + step && done < pass.end;
+        if due {
+            pass.checkpoint = done;
+        }
+        match action {
+            Action::Recover => {
+                for member in &mut self.members {
+                    if let State::Rebuilding { done: rebuilt, .. } = &mut member.state {
+                        *rebuilt = (*rebuilt).max(done);
+                    }
+                }
+            }
+            Action::Resync => {
+                self.resync_from = Some(done);
+                self.settle_regions(done);
+            }
+            Action::Check { .. } | Action::Repair { .. } => return,
+        }
+        if due {
+            self.meta.request();
+        }
+    }
+
+    /// Regions a resync has covered without a gap need it no longer.
+    fn settle_regions(&mut self, done: u64) {
+        let limit = self.resync_again.map_or(done, |again| again.min(done));
+        let (Some(pass), Some(intent)) = (&mut self.pass, &mut self.intent) else {
+            return;
+        };
+        if limit > pass.settled {
+            intent.synced(intent.region_start(pass.settled)..limit);
+            pass.settled = limit;
+        }
+    }
+
+    fn finish_pass(&mut self) {
+        let pass = self.pass.take().expect("a pass runs");
+        let complete = pass.done >= pass.end && !pass.ending;
+        match pass.action {
+            Action::Recover if complete => self.recovered(),
+            Action::Resync => {
+                self.resync_from = if complete { None } else { Some(pass.done) };
+                if let Some(again) = self.resync_again.take() {
+                    self.resync_from = Some(self.resync_from.map_or(again, |f| f.min(again)));
+                }
+                self.meta.request();
+            }
+            Action::Recover => {
+                self.meta.request();
+            }
+            Action::Check { .. } => {}
+            Action::Repair { .. } => {
+                // Every copy or parity block has been compared and mended.
+                if complete && self.resync_from.is_some() && !self.is_degraded() {
+                    self.resync_from = None;
+                    if let Some(intent) = &mut self.intent {
+                        intent.synced(0..pass.end);
+                    }
+                    self.meta.request();
+                }
+            }
+        }
+        let (action, mismatch_sectors) = (pass.action, pass.mismatch_sectors);
+        self.events.push_back(Event::SyncFinished {
+            action,
+            complete,
+            mismatch_sectors,
+        });
+    }
+
+    fn recovered(&mut self) {
+        for index in 0..self.members.len() {
+            let State::Rebuilding { slot, done } = self.members[index].state else {
+                continue;
+            };
+            if done < self.space(Action::Recover) || self.members[index].lost {
+                continue;
+            }
+            self.members[index].state = State::InSync { slot };
+            self.events.push_back(Event::MemberInSync {
+                member: index,
+                slot,
+            });
+        }
+        self.meta.request();
+    }
+}

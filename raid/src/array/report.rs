@@ -1,0 +1,98 @@
+//! What the array says of itself.
+
+use super::{Array, State};
+use crate::status::{Health, MemberStatus, Status};
+
+impl Array {
+    /// The whole state of the array now.
+    pub fn status(&self) -> Status {
+        let shape = *self.layout.shape();
+        Status {
+            uuid: self.identity.uuid,
+            name: self.identity.name,
+            level: shape.level,
+            layout: shape.layout,
+            chunk_sectors: shape.chunk_sectors,
+            array_sectors: self.layout.array_sectors(),
+            member_sectors: if shape.level.is_redundant() {
+                shape.member_sectors
+            } else {
+                0
+            },
+            raid_disks: shape.raid_disks,
+            events: self.meta.events(),
+            health: self.health(),
+            clean: self.meta.is_clean(),
+            resync_from: self.resync_from,
+            sync: self.pass.as_ref().map(super::pass::Pass::status),
+            members: (0..self.members.len())
+                .map(|index| self.member_status(index))
+                .collect(),
+            bitmap: self.intent.as_ref().map(super::Intent::status),
+        }
+    }
+
+    /// How much redundancy is left.
+    pub fn health(&self) -> Health {
+        let present = self.present();
+        match () {
+            () if !present.contains(&false) => Health::Optimal,
+            () if self.layout.survives(&present) => Health::Degraded,
+            () => Health::Failed,
+        }
+    }
+
+    fn member_status(&self, index: usize) -> MemberStatus {
+        let member = &self.members[index];
+        let superblock = member.superblock.as_ref();
+        let slot = match member.state {
+            State::Faulty { slot } | State::Stale { slot } => slot,
+            _ => member.slot(),
+        };
+        let recovery_offset = match member.state {
+            State::Rebuilding { done, .. } => Some(done),
+            _ => None,
+        };
+        MemberStatus {
+            slot,
+            dev_number: superblock.map_or(u32::MAX, |sb| sb.dev_number),
+            state: member.public_state(),
+            events: superblock.map_or(0, |sb| sb.events),
+            data_offset: superblock.map_or(0, |sb| sb.data_offset),
+            recovery_offset,
+            device_uuid: superblock.map(|sb| sb.device_uuid).unwrap_or_default(),
+            write_mostly: member.write_mostly(),
+            corrected_reads: superblock.map_or(0, |sb| sb.corrected_reads),
+            bad_sectors: member.bad.sectors(),
+            why: match (member.lost, &member.why) {
+                (true, None) => Some("does not answer".to_owned()),
+                (_, why) => why.clone(),
+            },
+        }
+    }
+
+    /// Whether nothing is in flight and nothing is due but timers.
+    pub fn is_quiet(&self) -> bool {
+        self.no_units()
+            && self.ops.is_empty()
+            && self.pass.is_none()
+            && self.meta.is_idle()
+            && self.ios.is_empty()
+            && self.out.is_empty()
+    }
+
+    /// Whether no unit of work exists.
+    pub(super) fn no_units(&self) -> bool {
+        self.pieces.is_empty()
+            && self.bands.is_empty()
+            && self.windows.is_empty()
+            && self.gathered.is_empty()
+    }
+
+    /// Whether no write is under way.
+    pub(super) fn no_writes(&self) -> bool {
+        let writes =
+            |op: &super::UserOp| !matches!(op.kind, super::Kind::Read(_) | super::Kind::Flush);
+        self.windows.is_empty() && !self.ops.iter().any(|(_, op)| writes(op))
+    }
+}

@@ -1,0 +1,214 @@
+//! The shell around an array: one device per member, and the pump between them and the core.
+//!
+//! The whole is a block device again, so arrays nest.
+
+use std::collections::VecDeque;
+
+use holdfast_core::block::{BlockDevice, Completions, Geometry, Request};
+use holdfast_core::time::Instant;
+
+use crate::array::{AddMember, Array, MemberIo, Refusal};
+use crate::event::Event;
+use crate::status::Status;
+use crate::sync::Action;
+
+/// A running array over its devices.
+#[derive(Debug)]
+pub struct Assembled<D> {
+    array: Array,
+    ports: Vec<Port<D>>,
+    now: Instant,
+    answers: Completions,
+}
+
+/// A member's device and what waits to be submitted to it.
+#[derive(Debug)]
+struct Port<D> {
+    device: D,
+    stalled: VecDeque<Request>,
+    outstanding: usize,
+}
+
+impl<D> Port<D> {
+    const fn new(device: D) -> Self {
+        Self {
+            device,
+            stalled: VecDeque::new(),
+            outstanding: 0,
+        }
+    }
+}
+
+impl<D: BlockDevice> Assembled<D> {
+    /// An array over its devices, in the order in which they were probed.
+    pub fn new(array: Array, devices: Vec<D>) -> Self {
+        let ports = devices.into_iter().map(Port::new).collect();
+        Self {
+            array,
+            ports,
+            now: Instant::ZERO,
+            answers: Vec::new(),
+        }
+    }
+
+    /// The whole state of the array now.
+    pub fn status(&self) -> Status {
+        self.array.status()
+    }
+
+    /// The core.
+    pub const fn array(&self) -> &Array {
+        &self.array
+    }
+
+    /// A member's device.
+    pub fn device(&self, member: usize) -> &D {
+        &self.ports[member].device
+    }
+
+    /// A member's device, to be broken or looked into.
+    pub fn device_mut(&mut self, member: usize) -> &mut D {
+        &mut self.ports[member].device
+    }
+
+    /// Gives the devices back, in their order.
+    pub fn into_devices(self) -> Vec<D> {
+        self.ports.into_iter().map(|port| port.device).collect()
+    }
+
+    /// What has been reported since the last call.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.array.poll_event()).collect()
+    }
+
+    /// See [`Array::fail_member`].
+    pub fn fail_member(&mut self, member: usize) -> Result<(), Refusal> {
+        self.array.fail_member(self.now, member)
+    }
+
+    /// See [`Array::remove_member`].
+    pub fn remove_member(&mut self, member: usize) -> Result<(), Refusal> {
+        self.array.remove_member(self.now, member)
+    }
+
+    /// See [`Array::add_member`].
+    pub fn add_member(&mut self, device: D, new: AddMember) -> Result<usize, Refusal> {
+        let index = self.array.add_member(self.now, device.geometry(), new)?;
+        self.ports.push(Port::new(device));
+        debug_assert_eq!(index + 1, self.ports.len());
+        Ok(index)
+    }
+
+    /// See [`Array::start`].
+    pub fn start(&mut self, action: Action) -> Result<(), Refusal> {
+        self.array.start(self.now, action)
+    }
+
+    /// See [`Array::start_pending`].
+    pub fn start_pending(&mut self) -> bool {
+        self.array.start_pending(self.now)
+    }
+
+    /// See [`Array::interrupt`].
+    pub fn interrupt(&mut self) {
+        self.array.interrupt(self.now);
+    }
+
+    /// See [`Array::stop`].
+    pub fn stop(&mut self) {
+        self.array.stop(self.now);
+    }
+
+    /// See [`Array::is_stopped`].
+    pub const fn is_stopped(&self) -> bool {
+        self.array.is_stopped()
+    }
+
+    /// Whether nothing is in flight, no metadata is pending and no pass is running.
+    pub fn is_quiet(&self) -> bool {
+        self.array.is_quiet()
+    }
+
+    /// Hands the core's requests to the devices; whether any went out.
+    fn push(&mut self) -> bool {
+        let mut moved = false;
+        for port in &mut self.ports {
+            while let Some(request) = port.stalled.pop_front() {
+                match port.device.submit(request) {
+                    Ok(()) => {
+                        port.outstanding += 1;
+                        moved = true;
+                    }
+                    Err(back) => {
+                        port.stalled.push_front(back);
+                        break;
+                    }
+                }
+            }
+        }
+        while let Some(MemberIo { member, request }) = self.array.poll_member_io() {
+            let port = &mut self.ports[member];
+            if !port.stalled.is_empty() {
+                port.stalled.push_back(request);
+                continue;
+            }
+            match port.device.submit(request) {
+                Ok(()) => {
+                    port.outstanding += 1;
+                    moved = true;
+                }
+                Err(back) => port.stalled.push_back(back),
+            }
+        }
+        moved
+    }
+
+    /// Hands the devices' answers to the core; whether any came.
+    fn pull(&mut self, now: Instant) -> bool {
+        let mut moved = false;
+        for (member, port) in self.ports.iter_mut().enumerate() {
+            if port.outstanding == 0 {
+                continue;
+            }
+            port.device.poll(now, &mut self.answers);
+            for completion in self.answers.drain(..) {
+                port.outstanding -= 1;
+                moved = true;
+                self.array.member_done(now, member, completion);
+            }
+        }
+        moved
+    }
+}
+
+impl<D: BlockDevice> BlockDevice for Assembled<D> {
+    fn geometry(&self) -> Geometry {
+        self.array.geometry()
+    }
+
+    fn submit(&mut self, request: Request) -> Result<(), Request> {
+        self.array.submit(self.now, request)
+    }
+
+    fn poll(&mut self, now: Instant, finished: &mut Completions) {
+        self.now = now;
+        self.array.handle_timeout(now);
+        loop {
+            let pushed = self.push();
+            let pulled = self.pull(now);
+            if !pushed && !pulled {
+                break;
+            }
+        }
+        while let Some(completion) = self.array.poll_completion() {
+            finished.push(completion);
+        }
+    }
+
+    fn poll_at(&self) -> Option<Instant> {
+        let busy = self.ports.iter().filter(|port| port.outstanding > 0);
+        busy.filter_map(|port| port.device.poll_at())
+            .chain(self.array.poll_at())
+            .min()
+    }
+}

@@ -1,0 +1,135 @@
+//! P and Q: making them, checking them, and getting lost blocks back.
+//!
+//! Words used:
+//!
+//! - *block*: the bytes of one member taking part in one computation; all blocks of a call have the
+//!   same length, and any length will do.
+//! - *P*: the XOR of a stripe's data blocks (raid4, raid5, raid6).
+//! - *Q*: the sum of g^e · D over the data blocks, in the field of [`gf`] (raid6).
+//! - *exponent*: that e; which block has which is for the layout to say
+//!   ([`crate::layout::Roles::exponent`]). Exponents need not be dense: one without a block stands
+//!   for a block of zeros, written `None`.
+//!
+//! This file is the front door. It checks what it is given and passes it to an engine;
+//! `portable` is safe code for every machine, and faster ones for particular machines would stand
+//! next to it with the same functions. [`mod@reference`] is the definition, and their judge.
+//!
+//! Blocks of unequal length and impossible exponents are faults of the caller, and panic. Nothing
+//! else does.
+
+pub mod gf;
+mod locate;
+mod portable;
+mod recover;
+pub mod reference;
+#[cfg(test)]
+mod tests;
+
+pub use locate::{Culprit, locate};
+pub use recover::{Blocks, DataBlock, Lost, TooManyLost, recover};
+
+/// Sets `dst` to the XOR of all sources; to zeros if there are none.
+pub fn xor(dst: &mut [u8], sources: &[&[u8]]) {
+    check_lengths(dst.len(), sources);
+    portable::xor(dst, sources);
+}
+
+/// XORs all sources into `dst`.
+pub fn xor_into(dst: &mut [u8], sources: &[&[u8]]) {
+    check_lengths(dst.len(), sources);
+    portable::xor_into(dst, sources);
+}
+
+/// Whether `p` is the XOR of all sources.
+pub fn xor_matches(p: &[u8], sources: &[&[u8]]) -> bool {
+    check_lengths(p.len(), sources);
+    portable::xor_matches(p, sources)
+}
+
+/// Computes P and Q in one pass. `sources[e]` is the data block with exponent `e`; `None` is a
+/// block of zeros.
+pub fn pq(p: &mut [u8], q: &mut [u8], sources: &[Option<&[u8]>]) {
+    check_lengths(p.len(), &[q]);
+    check_sources(p.len(), sources);
+    portable::pq(p, q, sources);
+}
+
+/// Computes Q alone, as [`pq`] does.
+pub fn q_only(q: &mut [u8], sources: &[Option<&[u8]>]) {
+    check_sources(q.len(), sources);
+    portable::q_only(q, sources);
+}
+
+/// Whether P is right, and whether Q is: what [`pq`] would write, compared instead.
+pub fn pq_matches(p: &[u8], q: &[u8], sources: &[Option<&[u8]>]) -> (bool, bool) {
+    check_lengths(p.len(), &[q]);
+    check_sources(p.len(), sources);
+    portable::pq_matches(p, q, sources)
+}
+
+/// Carries the change of one data block over into P.
+pub fn update_p(p: &mut [u8], old: &[u8], new: &[u8]) {
+    xor_into(p, &[old, new]);
+}
+
+/// Carries the change of the data block with this exponent over into Q.
+pub fn update_q(q: &mut [u8], exponent: u32, old: &[u8], new: &[u8]) {
+    check_lengths(q.len(), &[old, new]);
+    portable::update_q(q, coefficient(exponent), old, new);
+}
+
+/// Carries the change of the data block with this exponent over into P and Q, in one pass.
+pub fn update_pq(p: &mut [u8], q: &mut [u8], exponent: u32, old: &[u8], new: &[u8]) {
+    check_lengths(p.len(), &[q, old, new]);
+    portable::update_pq(p, q, coefficient(exponent), old, new);
+}
+
+fn coefficient(exponent: u32) -> u8 {
+    check_exponents([exponent]);
+    gf::exp(exponent)
+}
+
+fn check_lengths(length: usize, sources: &[&[u8]]) {
+    for source in sources {
+        assert_eq!(source.len(), length, "blocks of a stripe differ in length");
+    }
+}
+
+fn check_sources(length: usize, sources: &[Option<&[u8]>]) {
+    assert!(
+        sources.len() <= gf::POWERS as usize,
+        "{} powers of g in Q",
+        sources.len()
+    );
+    for source in sources.iter().flatten() {
+        assert_eq!(source.len(), length, "blocks of a stripe differ in length");
+    }
+}
+
+/// Two blocks under one power of g could not be told apart; nor could they 255 powers apart.
+fn check_exponents(exponents: impl IntoIterator<Item = u32>) {
+    let mut used = [false; gf::POWERS as usize];
+    for exponent in exponents {
+        assert!(exponent < gf::POWERS, "exponent {exponent} in Q");
+        let before = std::mem::replace(&mut used[exponent as usize], true);
+        assert!(!before, "exponent {exponent} used twice in Q");
+    }
+}
+
+/// Blocks in any order, as the sources [`pq`] wants.
+fn by_exponent<'a>(blocks: impl IntoIterator<Item = (u32, &'a [u8])>) -> Vec<Option<&'a [u8]>> {
+    let mut sources = Vec::new();
+    for (exponent, bytes) in blocks {
+        assert!(exponent < gf::POWERS, "exponent {exponent} in Q");
+        let place = exponent as usize;
+        if sources.len() <= place {
+            sources.resize(place + 1, None);
+        }
+        assert!(
+            sources[place].is_none(),
+            "exponent {exponent} used twice in Q"
+        );
+        sources[place] = Some(bytes);
+    }
+    sources
+}

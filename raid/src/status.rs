@@ -1,0 +1,119 @@
+//! What an array says of itself when asked.
+
+use crate::level::Level;
+use crate::superblock::{Name, Uuid};
+use crate::sync::Action;
+
+/// The whole state of an array at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Array identity.
+    pub uuid: Uuid,
+    /// Array name, usually `host:name`.
+    pub name: Name,
+    /// Level.
+    pub level: Level,
+    /// md's layout number.
+    pub layout: u32,
+    /// Chunk in sectors; 0 where there is none.
+    pub chunk_sectors: u32,
+    /// Usable sectors.
+    pub array_sectors: u64,
+    /// Sectors used on each member (0 for raid0 and linear, whose members differ).
+    pub member_sectors: u64,
+    /// Slots.
+    pub raid_disks: u32,
+    /// Events count of the metadata.
+    pub events: u64,
+    /// How much redundancy is left.
+    pub health: Health,
+    /// Whether the metadata calls the array clean.
+    pub clean: bool,
+    /// Where a resync that is still pending would begin, if one is.
+    pub resync_from: Option<u64>,
+    /// What runs now.
+    pub sync: Option<SyncStatus>,
+    /// Every device given, in that order.
+    pub members: Vec<MemberStatus>,
+    /// Bitmap: bits set, bits in all, bytes a bit covers.
+    pub bitmap: Option<BitmapStatus>,
+}
+
+/// How much redundancy is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// Every slot is in sync.
+    Optimal,
+    /// Slots are missing; all data is there.
+    Degraded,
+    /// Data is missing.
+    Failed,
+}
+
+/// A running resync, rebuild or check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncStatus {
+    /// Which.
+    pub action: Action,
+    /// Sectors done, contiguous from the start of its space.
+    pub done_sectors: u64,
+    /// Sectors in all.
+    pub total_sectors: u64,
+    /// Mismatched sectors so far, in md's unit.
+    pub mismatch_sectors: u64,
+}
+
+/// A bitmap's fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BitmapStatus {
+    /// Regions that may differ.
+    pub dirty: u64,
+    /// Regions in all.
+    pub total: u64,
+    /// Bytes a region covers.
+    pub chunk_bytes: u64,
+}
+
+/// One device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// Its slot, if it has one.
+    pub slot: Option<u32>,
+    /// Its permanent number in the role table.
+    pub dev_number: u32,
+    /// What it does.
+    pub state: MemberState,
+    /// Events count its superblock last carried.
+    pub events: u64,
+    /// First data sector.
+    pub data_offset: u64,
+    /// Sectors rebuilt so far, while rebuilding.
+    pub recovery_offset: Option<u64>,
+    /// Identity of the device.
+    pub device_uuid: Uuid,
+    /// Read only if nothing else can be.
+    pub write_mostly: bool,
+    /// Read errors corrected in its lifetime.
+    pub corrected_reads: u32,
+    /// Sectors in its bad-block log.
+    pub bad_sectors: u64,
+    /// Why it is not in service, in a sentence.
+    pub why: Option<String>,
+}
+
+/// What a device of an array is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberState {
+    /// Holds its slot's data.
+    InSync,
+    /// Is being rebuilt; valid below its recovery offset.
+    Rebuilding,
+    /// Waits for a slot.
+    Spare,
+    /// Out of service.
+    Faulty,
+    /// Was here before; its data is older than the others'.
+    Stale,
+    /// Not part of this array, or unreadable as a member.
+    Foreign,
+}

@@ -1,0 +1,52 @@
+//! A superblock for a device that joins an array: the array's facts, the device's own places.
+//!
+//! Source: mdadm `Manage.c` (`Manage_add`), `super1.c` (`add_to_super1`, `write_init_super1`).
+
+use super::block::Superblock;
+use super::uuid::Uuid;
+
+impl Superblock {
+    /// Turns a copy of a member's superblock into that of a spare on a device of `device_sectors`.
+    ///
+    /// Data starts where it does on the other member, so that the array's `size` fits if the device
+    /// is large enough; else the sectors it would need are the error.
+    pub fn become_spare(
+        &mut self,
+        dev_number: u32,
+        device_uuid: Uuid,
+        write_mostly: bool,
+        device_sectors: u64,
+    ) -> Result<(), u64> {
+        let at_start = self.minor.is_at_start();
+        // At the end of the device the log and bitmap precede the superblock.
+        let reserve = self
+            .super_offset
+            .saturating_sub(self.data_offset + self.data_size);
+        let needs = match at_start {
+            true => self.data_offset + self.size,
+            false => self.data_offset + self.size + reserve + 16,
+        };
+        let super_offset = self.minor.sector(device_sectors).ok_or(needs)?;
+        let end = if at_start {
+            device_sectors
+        } else {
+            super_offset.saturating_sub(reserve)
+        };
+        let data_size = end.saturating_sub(self.data_offset);
+        if data_size < self.size {
+            return Err(needs);
+        }
+        self.super_offset = super_offset;
+        self.data_size = data_size;
+        self.dev_number = dev_number;
+        self.device_uuid = device_uuid;
+        self.devflags = u8::from(write_mostly);
+        self.recovery_offset = None;
+        self.recovery_bitmap = false;
+        self.replacement = false;
+        self.journal_tail = None;
+        self.corrected_reads = 0;
+        self.bad_blocks_recorded = false;
+        Ok(())
+    }
+}
