@@ -78,6 +78,16 @@ pub trait Clock {
     fn wait(&mut self, until: Option<Instant>);
 }
 
+impl<C: Clock + ?Sized> Clock for &mut C {
+    fn now(&mut self) -> Instant {
+        (**self).now()
+    }
+
+    fn wait(&mut self, until: Option<Instant>) {
+        (**self).wait(until);
+    }
+}
+
 /// A clock that stands still unless waited on, for devices that answer at once.
 ///
 /// Waiting jumps to the deadline. Waiting without a deadline panics: with a clock like this one

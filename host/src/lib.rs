@@ -1,1 +1,34 @@
-//! Placeholder.
+//! The one crate of holdfast that meets the operating system.
+//!
+//! Everything else computes; this crate reads clocks, opens files and devices, takes locks, starts
+//! threads and asks the kernel who uses what. It knows nothing of arrays: it hands out
+//! [`BlockDevice`](holdfast_core::block::BlockDevice)s and answers questions.
+//!
+//! - Time: [`clock::HostClock`] tells it and waits; [`clock::Wakeup`] ends the wait early.
+//! - Devices: [`file::FileDisk`] over a file or block device, its requests carried out by a shared
+//!   [`pool::IoPool`], its errors sorted by [`fault`].
+//! - Opening: [`member::open_members`] opens a set of members and refuses what would end badly: two
+//!   names of one device ([`identity`]), a device that is mounted ([`claim`]) or locked ([`lock`]).
+//! - Looking: [`signature`] says what a device carries, [`zeros`] where it is known to be empty,
+//!   [`image::Image`] maps a whole image into memory.
+//! - Chance: [`random`] makes UUIDs and seeds.
+//!
+//! `unsafe` has two rooms: `image.rs` (a mapping) and `sys/` (the ioctls that rustix lacks).
+
+pub mod claim;
+pub mod clock;
+pub mod fault;
+pub mod file;
+pub mod identity;
+pub mod image;
+pub mod lock;
+pub mod member;
+pub mod pool;
+pub mod random;
+pub mod signature;
+mod sys;
+mod transfer;
+pub mod zeros;
+
+#[cfg(test)]
+mod testing;

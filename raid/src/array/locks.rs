@@ -107,6 +107,7 @@ impl<W> Locks<W> {
     }
 
     /// Whether nothing is held or waited for.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.held.is_empty() && self.waiting.is_empty()
     }

@@ -64,7 +64,7 @@ enum CopyState {
 enum Work {
     Read,
     /// The answer is given; unreadable copies are being rewritten.
-    Mend(Payload),
+    Mend,
     Write {
         what: What,
         gated: bool,
@@ -146,7 +146,7 @@ impl Array {
                     self.write_piece(key);
                 }
             }
-            Work::Mend(_) => unreachable!("a piece being mended waits for its members only"),
+            Work::Mend => unreachable!("a piece being mended waits for its members only"),
         }
     }
 
@@ -397,7 +397,7 @@ impl Array {
         }
         let piece = &mut self.pieces[key];
         piece.left = legs.len() as u32;
-        piece.work = Work::Mend(data.clone());
+        piece.work = Work::Mend;
         for (index, member, sector) in legs {
             let leg = Leg::Piece(key, index as u32);
             self.pieces[key].copies[index].state = CopyState::Flying;
@@ -454,7 +454,7 @@ impl Array {
         let piece = &mut self.pieces[key];
         piece.left -= 1;
         let (place, sectors) = (piece.copies[copy as usize].place, piece.sectors);
-        let mending = matches!(piece.work, Work::Mend(_));
+        let mending = matches!(piece.work, Work::Mend);
         let ok = written == Written::Ok;
         piece.copies[copy as usize].state = match written {
             Written::Ok => CopyState::Done,
