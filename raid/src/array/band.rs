@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use holdfast_core::block::{Durability, Fault};
+use holdfast_core::block::{Durability, Fault, Op};
 use holdfast_core::buf::{Buf, Payload};
 use holdfast_core::size::SECTOR_BYTES;
 use holdfast_core::slab::Key;
@@ -64,6 +64,8 @@ pub(super) enum Work {
         durability: Durability,
         phase: WritePhase,
     },
+    /// The whole stripe is forgotten by every member: zeros are their own parity.
+    Discard { op: Key, gated: bool },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +161,14 @@ impl Band {
     const fn is_write(&self) -> bool {
         matches!(self.work, Work::Write { .. })
     }
+
+    /// The requests a band serves.
+    pub(super) fn ops(&self) -> Vec<Key> {
+        match &self.work {
+            Work::Read { op, .. } | Work::Discard { op, .. } => vec![*op],
+            Work::Write { parts, .. } => parts.iter().map(|part| part.op).collect(),
+        }
+    }
 }
 
 impl Array {
@@ -217,6 +227,12 @@ impl Array {
                 self.read_direct(key, d);
             }
             Work::Read { .. } => self.rebuild_read(key),
+            Work::Discard { gated, .. } => {
+                let passed = std::mem::replace(gated, true);
+                if passed || self.pass_gate(Unit::Band(key), first, end) {
+                    self.discard_stripe(key);
+                }
+            }
             Work::Write { phase, .. } => match phase {
                 WritePhase::New => {
                     *phase = WritePhase::Gated;
@@ -485,6 +501,7 @@ impl Array {
                     durability: *durability,
                     phase: *phase,
                 },
+                Work::Discard { .. } => unreachable!("a discard is never cut"),
             };
             // A direct read of the block may work where the whole did not.
             let work = match work {
@@ -523,6 +540,7 @@ impl Array {
                     intent.end(band.first..band.first + band.sectors(), self.now);
                 }
             }
+            Work::Discard { .. } => unreachable!("a discard is never cut"),
         }
     }
 
@@ -585,6 +603,7 @@ impl Array {
         let at = |d: u32| parity.array_sector(band.stripe, d, band.rows.start);
         match &band.work {
             Work::Read { d, .. } => (at(*d), band.sectors()),
+            Work::Discard { .. } => (at(0), band.sectors() * u64::from(parity.data_members())),
             Work::Write { data, .. } => {
                 let written = |d: &u32| data[*d as usize].is_some();
                 let all = 0..parity.data_members();
@@ -592,6 +611,56 @@ impl Array {
                 let last = all.rev().find(written).unwrap_or(0);
                 (at(first), at(last) + band.sectors() - at(first))
             }
+        }
+    }
+
+    /// Cuts the next whole stripe off a discard; what is less than a stripe has no effect.
+    pub(super) fn cut_discard(&mut self, key: Key) {
+        let parity = self.parity();
+        let chunk = u64::from(parity.chunk_sectors());
+        let width = chunk * u64::from(parity.data_members());
+        let op = &self.ops[key];
+        let at = op.sector + op.issued;
+        let skip = at.next_multiple_of(width) - at;
+        if skip + width > op.sectors - op.issued {
+            self.ops[key].issued = self.ops[key].sectors;
+            return;
+        }
+        let stripe = (at + skip) / width;
+        self.dispatch(stripe);
+        let op = &mut self.ops[key];
+        op.issued += skip + width;
+        op.left += 1;
+        let work = Work::Discard {
+            op: key,
+            gated: false,
+        };
+        let band = self.bands.insert(Band::new(stripe, 0..chunk, work, 0));
+        let start = stripe * chunk;
+        self.lock(start, start + chunk, Mode::Exclusive, Unit::Band(band));
+    }
+
+    fn discard_stripe(&mut self, key: Key) {
+        self.make_cells(key);
+        let (first, sectors) = (self.bands[key].first, self.bands[key].sectors());
+        let members: Vec<(u32, usize)> = (0..self.slots.len() as u32)
+            .filter_map(|slot| Some((slot, self.member_on(slot)?)))
+            .collect();
+        if members.len() < self.slots.len() {
+            // A member went since: let the stripe be.
+            self.end_write_of(key);
+            return self.finish_band(key, Ok(()));
+        }
+        self.bands[key].left = members.len() as u32;
+        for (slot, member) in members {
+            let at = self.members[member].data_offset() + first;
+            let leg = Leg::Band(key, slot);
+            self.issue(
+                member,
+                at,
+                Op::Discard(sectors),
+                super::leg::Owner::Leg(leg),
+            );
         }
     }
 
@@ -608,7 +677,7 @@ impl Array {
             band.reserved,
         );
         match band.work {
-            Work::Read { op, .. } => self.unit_done(op, result),
+            Work::Read { op, .. } | Work::Discard { op, .. } => self.unit_done(op, result),
             Work::Write { parts, .. } => {
                 let busy = self
                     .busy
@@ -638,16 +707,16 @@ impl Array {
             Written::Failed(fault) => CellState::Unwritten(fault),
             Written::Full => CellState::Unwritten(Fault::Full),
         };
-        if ok && let Some(member) = self.member_on(slot) {
-            self.mended(member, first, sectors);
-            if was_unread {
-                self.corrected(member, first, sectors);
-            }
+        if ok
+            && was_unread
+            && let Some(member) = self.member_on(slot)
+        {
+            self.corrected(member, first, sectors);
         }
         if self.bands[key].left == 0 {
             match self.bands[key].work {
                 Work::Read { .. } => self.finish_band(key, Ok(())),
-                Work::Write { .. } => self.judge_band(key),
+                Work::Write { .. } | Work::Discard { .. } => self.judge_band(key),
             }
         }
     }

@@ -164,13 +164,12 @@ impl Array {
             () if faultless || self.level_holds(key) => Ok(()),
             () => Err(self.unwritten_fault(key)),
         };
-        if !faultless {
+        // What a missing member missed must be on record before the answer.
+        let missed = self.slots.iter().any(Option::is_none);
+        if missed || !faultless {
             let gate = self.meta.wanted();
-            let Work::Write { parts, .. } = &self.bands[key].work else {
-                unreachable!("a write")
-            };
-            for part in parts.clone() {
-                self.ops[part.op].gate = gate;
+            for op in self.bands[key].ops() {
+                self.ops[op].gate = gate;
             }
         }
         if let Err(fault) = result {

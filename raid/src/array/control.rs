@@ -178,6 +178,7 @@ impl Array {
         // An old log on the device must not outlive its old array.
         member.bad_changed = true;
         self.members.push(member);
+        self.sync_held = false;
         self.set_role(number, Role::Spare);
         if let Some(intent) = &mut self.intent {
             intent.rewrite();

@@ -333,7 +333,7 @@ impl Array {
         else {
             unreachable!("bits are cleared after a flush")
         };
-        if degraded {
+        if degraded || clearing.is_empty() {
             return;
         }
         for region in clearing {
@@ -404,7 +404,9 @@ impl Array {
     pub(super) fn intent_answered(&mut self, member: usize, result: Result<(), Fault>) {
         if let Err(fault) = result {
             self.members[member].unflushed = true;
-            self.fail(member, FailReason::Metadata(fault));
+            if !self.fail(member, FailReason::Metadata(fault)) {
+                self.keep_bits();
+            }
         }
         let intent = self.intent.as_mut().expect("there is a bitmap");
         match &mut intent.phase {
@@ -422,6 +424,15 @@ impl Array {
                 }
             }
             Phase::Idle => unreachable!("nobody asked"),
+        }
+    }
+
+    /// A flush failed on a member that cannot be spared: what was to be durable may not be.
+    fn keep_bits(&mut self) {
+        let intent = self.intent.as_mut().expect("there is a bitmap");
+        if let Phase::Flushing { clearing, .. } = &mut intent.phase {
+            clearing.clear();
+            self.break_array();
         }
     }
 

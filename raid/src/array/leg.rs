@@ -93,7 +93,7 @@ impl Array {
         match io.owner {
             Owner::Leg(leg) => match op {
                 Op::Read(buf) => self.leg_read(io.member, leg, result.map(|()| buf)),
-                op => self.leg_write_answered(io.member, leg, op, result),
+                op => self.leg_write_answered(&io, leg, op, result),
             },
             Owner::Narrow(key) => self.narrow_answered(key, result),
             Owner::Flush(key) => self.flushed(key, io.member, result),
@@ -144,35 +144,28 @@ impl Array {
         }
     }
 
-    fn leg_write_answered(&mut self, member: usize, leg: Leg, op: Op, result: Result<(), Fault>) {
-        let sectors = op.sectors();
+    fn leg_write_answered(&mut self, io: &Io, leg: Leg, op: Op, result: Result<(), Fault>) {
+        let (member, sector, sectors) = (io.member, io.sector, op.sectors());
         let fault = match result {
-            Ok(()) => return self.leg_written(member, leg, Written::Ok),
+            Ok(()) => {
+                self.mended(member, sector, sectors);
+                return self.leg_written(member, leg, Written::Ok);
+            }
             Err(fault) => fault,
+        };
+        // A range that cannot be zeroed as a whole is written with zeros, block by block.
+        let op = match (fault, op) {
+            (Fault::Medium | Fault::Corrupt | Fault::Refused, Op::Zero(_)) => {
+                let zeros = Payload::zeroed(Self::bytes_of(sectors));
+                return self.narrow(member, sector, leg, zeros, Durability::Cached);
+            }
+            (_, op) => op,
         };
         match (fault, op) {
             (Fault::Medium | Fault::Corrupt, Op::Write(data, durability)) => {
-                let sector = self.leg_sector(leg, member);
-                let block = u64::from(self.members[member].geometry.block_bytes) / SECTOR_BYTES;
-                if sectors <= block {
-                    let bad = vec![sector..sector + sectors];
-                    self.narrowed(member, leg, bad);
-                } else {
-                    let narrow = Narrow {
-                        leg,
-                        member,
-                        sector,
-                        data,
-                        durability,
-                        tried: 0,
-                        bad: Vec::new(),
-                    };
-                    let key = self.narrows.insert(narrow);
-                    self.narrow_next(key);
-                }
+                self.narrow(member, sector, leg, data, durability);
             }
             (Fault::Full, _) => {
-                let sector = self.leg_sector(leg, member);
                 self.events.push_back(Event::NoSpace {
                     member,
                     sector,
@@ -188,14 +181,32 @@ impl Array {
         }
     }
 
-    /// Device sector at which a leg's write began.
-    fn leg_sector(&self, leg: Leg, member: usize) -> u64 {
-        let sector = match leg {
-            Leg::Piece(key, copy) => self.pieces[key].leg_sector(copy),
-            Leg::Band(key, _) => self.bands[key].member_sector(),
-            Leg::Window(key, slot) => self.windows[key].leg_sector(slot),
+    /// Writes block by block what could not be written as a whole.
+    fn narrow(
+        &mut self,
+        member: usize,
+        sector: u64,
+        leg: Leg,
+        data: Payload,
+        durability: Durability,
+    ) {
+        let block = self.members[member].geometry.block_bytes as usize;
+        if data.len() <= block {
+            let sectors = data.len() as u64 / SECTOR_BYTES;
+            return self.narrowed(member, leg, vec![sector..sector + sectors]);
+        }
+        let (tried, bad) = (0, Vec::new());
+        let narrow = Narrow {
+            leg,
+            member,
+            sector,
+            data,
+            durability,
+            tried,
+            bad,
         };
-        self.members[member].data_offset() + sector
+        let key = self.narrows.insert(narrow);
+        self.narrow_next(key);
     }
 
     fn narrow_next(&mut self, key: Key) {
@@ -216,8 +227,9 @@ impl Array {
         let from = narrow.sector + narrow.tried as u64 / SECTOR_BYTES;
         narrow.tried = (narrow.tried + block).min(narrow.data.len());
         let until = narrow.sector + narrow.tried as u64 / SECTOR_BYTES;
+        let member = narrow.member;
         match result {
-            Ok(()) => {}
+            Ok(()) => self.mended(member, from, until - from),
             Err(Fault::Medium | Fault::Corrupt) => match narrow.bad.last_mut() {
                 Some(last) if last.end == from => last.end = until,
                 _ => narrow.bad.push(from..until),
@@ -237,6 +249,7 @@ impl Array {
                 return self.leg_written(narrow.member, narrow.leg, Written::Failed(fault));
             }
         }
+        let narrow = &self.narrows[key];
         if narrow.tried < narrow.data.len() {
             return self.narrow_next(key);
         }
@@ -273,10 +286,9 @@ impl Array {
         true
     }
 
-    /// Data sectors of a member were written: what was bad there is good now.
-    pub(super) fn mended(&mut self, member: usize, sector: u64, sectors: u64) {
-        let start = self.members[member].data_offset() + sector;
-        if self.members[member].clear_bad(start..start + sectors) {
+    /// Device sectors were written: what was bad there is good now.
+    fn mended(&mut self, member: usize, sector: u64, sectors: u64) {
+        if self.members[member].clear_bad(sector..sector + sectors) {
             self.meta.request();
         }
     }
@@ -350,11 +362,7 @@ impl Array {
             slot,
             reason,
         });
-        if !self.broken {
-            self.broken = true;
-            self.events.push_back(Event::Broken);
-        }
-        self.pass_lost_member();
+        self.break_array();
     }
 
     /// A request took longer than the deadline.

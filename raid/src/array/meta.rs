@@ -299,12 +299,26 @@ impl Array {
         }
     }
 
-    /// Not one member took the update: nothing that depends on it may be acknowledged.
-    fn metadata_is_lost(&mut self) {
+    /// A member that cannot be spared did not make its writes durable, so the metadata must not
+    /// say that it did.
+    fn abandon_update(&mut self) {
+        if let Phase::Flushing { update, .. } = &mut self.meta.phase {
+            update.writes.clear();
+        }
+    }
+
+    /// Takes no writes from now on.
+    pub(super) fn break_array(&mut self) {
         if !self.broken {
             self.broken = true;
             self.events.push_back(Event::Broken);
         }
+        self.pass_lost_member();
+    }
+
+    /// Not one member took the update: nothing that depends on it may be acknowledged.
+    fn metadata_is_lost(&mut self) {
+        self.break_array();
         for key in self.ops.iter().map(|(key, _)| key).collect::<Vec<_>>() {
             let op = &mut self.ops[key];
             if op.gate > 0 || !matches!(op.kind, super::Kind::Read(_)) {
@@ -317,7 +331,9 @@ impl Array {
         if let Err(fault) = result {
             if matches!(self.meta.phase, Phase::Flushing { .. }) {
                 self.members[member].unflushed = true;
-                self.fail(member, FailReason::Flush(fault));
+                if !self.fail(member, FailReason::Flush(fault)) {
+                    self.abandon_update();
+                }
             } else if fault == Fault::Full {
                 // A full file system is nobody's defect; the member is one update behind.
                 self.events.push_back(Event::NoSpace {

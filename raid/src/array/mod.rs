@@ -106,6 +106,8 @@ enum Kind {
 #[derive(Debug)]
 struct Io {
     member: usize,
+    /// First sector, from the start of the device.
+    sector: u64,
     owner: Owner,
     is_read: bool,
     deadline: Option<Instant>,
@@ -118,9 +120,6 @@ pub(crate) struct Identity {
     pub(crate) name: Name,
     pub(crate) block_bytes: u32,
 }
-
-/// Zeros to write, at most this many bytes at once.
-const ZERO_BYTES: usize = 256 << 10;
 
 /// The core of an array. See the [module](self) for how it works and `core`'s crate documentation
 /// for the rules every core keeps.
@@ -168,12 +167,13 @@ pub struct Array {
     /// Like `resync_from`, noticed while a resync was already past it.
     resync_again: Option<u64>,
     pass: Option<Pass>,
+    /// A pass was ended for a reason that starting it again would not mend.
+    sync_held: bool,
     /// More is lost than the level bears.
     broken: bool,
     last_foreground: Instant,
     stopping: bool,
     stopped: bool,
-    zeros: Payload,
 }
 
 /// What assembly hands over; see [`crate::assembly`].
@@ -227,23 +227,19 @@ impl Array {
             resync_from: parts.resync_from,
             resync_again: None,
             pass: None,
+            sync_held: false,
             broken: false,
             last_foreground: Instant::ZERO,
             stopping: false,
             stopped: false,
-            zeros: Payload::zeroed(ZERO_BYTES),
         }
     }
 
     /// The array as a device.
     pub fn geometry(&self) -> Geometry {
-        let discard_zeroes = match &self.layout {
-            Layout::Mapped(_) => self
-                .slots
-                .iter()
-                .all(|slot| slot.is_some_and(|m| self.members[m].geometry.discard_zeroes)),
-            Layout::Parity(_) => false,
-        };
+        // A parity level discards whole stripes only and so promises nothing.
+        let mapped = matches!(self.layout, Layout::Mapped(_));
+        let discard_zeroes = mapped && self.zeroes_on_discard();
         let optimal = match &self.layout {
             Layout::Parity(parity) => parity.chunk_sectors().saturating_mul(parity.data_members()),
             Layout::Mapped(mapped) => mapped.shape().chunk_sectors,
@@ -311,7 +307,13 @@ impl Array {
     pub fn member_done(&mut self, now: Instant, member: usize, completion: Completion) {
         self.advance(now);
         let key = Key::from_bits(completion.tag.0);
-        self.members[member].in_flight -= 1;
+        let device = &mut self.members[member];
+        device.in_flight -= 1;
+        // A flush covers what had completed when it was sent, so a write counts from its answer.
+        let durable = matches!(completion.op, Op::Write(_, Durability::Fua));
+        if completion.op.is_write() && !durable {
+            device.unflushed = true;
+        }
         // An answer nobody waits for any more comes from a request that was given up.
         let Some(io) = self.ios.remove(key) else {
             return;
@@ -356,6 +358,14 @@ impl Array {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// Whether every slot has a member whose discarded sectors read as zeros.
+    fn zeroes_on_discard(&self) -> bool {
+        let promises = |slot: &Option<usize>| {
+            slot.is_some_and(|member| self.members[member].geometry.discard_zeroes)
+        };
+        self.slots.iter().all(promises)
     }
 
     fn advance(&mut self, now: Instant) {
@@ -408,11 +418,13 @@ impl Array {
                     op.issued = op.sectors;
                     op.fault = Some(Fault::Gone);
                 }
-                Kind::Discard if matches!(self.layout, Layout::Parity(_)) => {
-                    // Without zeros promised by every member a discard may be forgotten; parity
-                    // stays true that way.
+                // Forgotten by some members only, or read back as anything, members would differ.
+                Kind::Discard if !self.zeroes_on_discard() => {
                     let op = &mut self.ops[key];
                     op.issued = op.sectors;
+                }
+                Kind::Discard if matches!(self.layout, Layout::Parity(_)) => {
+                    self.cut_discard(key);
                 }
                 _ => match &self.layout {
                     Layout::Mapped(_) => self.cut_piece(key),
@@ -455,14 +467,13 @@ impl Array {
         let is_read = matches!(op, Op::Read(_));
         let device = &mut self.members[member];
         device.in_flight += 1;
-        if op.is_write() {
-            device.unflushed = true;
-        } else if is_read {
+        if is_read {
             device.stream_end = sector + op.sectors();
         }
         let deadline = self.config.member_deadline.map(|span| self.now + span);
         let key = self.ios.insert(Io {
             member,
+            sector,
             owner,
             is_read,
             deadline,

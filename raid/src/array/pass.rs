@@ -125,6 +125,7 @@ impl Array {
     /// Starts what is due: recovery if a member is being rebuilt or a spare can take a free slot,
     /// else a pending resync.
     pub(super) fn begin_pending(&mut self) -> bool {
+        self.sync_held = false;
         if self.pass.is_some() || self.stopping || self.broken || self.config.read_only {
             return false;
         }
@@ -188,10 +189,11 @@ impl Array {
         }
     }
 
-    /// Ends a pass early: open windows finish, progress is kept.
+    /// Ends a pass early: open windows finish, progress is kept. It does not begin again by itself.
     pub(super) fn end_pass(&mut self) {
         if let Some(pass) = &mut self.pass {
             pass.ending = true;
+            self.sync_held = true;
         }
     }
 
@@ -205,7 +207,7 @@ impl Array {
     /// Hands out windows, ends the pass, or starts the next one.
     pub(super) fn step_pass(&mut self) {
         if self.pass.is_none() {
-            if self.config.auto_sync {
+            if self.config.auto_sync && !self.sync_held {
                 self.begin_pending();
             }
             if self.pass.is_none() {

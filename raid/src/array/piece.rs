@@ -15,7 +15,7 @@ use holdfast_core::slab::Key;
 
 use super::leg::{Leg, Owner, Written};
 use super::locks::Mode;
-use super::{Array, Kind, State, Unit, ZERO_BYTES};
+use super::{Array, Kind, State, Unit};
 use crate::event::Event;
 use crate::layout::{Layout, Place};
 
@@ -78,11 +78,7 @@ enum What {
     Zero,
 }
 
-impl Piece {
-    pub(super) fn leg_sector(&self, copy: u32) -> u64 {
-        self.copies[copy as usize].place.sector
-    }
-}
+impl Piece {}
 
 impl Array {
     /// Cuts the next piece off a request.
@@ -429,22 +425,13 @@ impl Array {
                 What::Data(data, durability) => {
                     self.write_leg(member, sector, data.clone(), *durability, leg);
                 }
-                What::Zero if Self::bytes_of(sectors) <= ZERO_BYTES => {
-                    let data = self.zeros.slice(0..Self::bytes_of(sectors));
-                    self.write_leg(member, sector, data, Durability::Cached, leg);
-                }
                 What::Zero => {
                     let at = self.members[member].data_offset() + sector;
                     self.issue(member, at, Op::Zero(sectors), Owner::Leg(leg));
                 }
                 What::Discard => {
                     let at = self.members[member].data_offset() + sector;
-                    let op = match self.geometry().discard_zeroes {
-                        true => Op::Discard(sectors),
-                        // Forgotten by some members only, the copies would differ.
-                        false => Op::Discard(0),
-                    };
-                    self.issue(member, at, op, Owner::Leg(leg));
+                    self.issue(member, at, Op::Discard(sectors), Owner::Leg(leg));
                 }
             }
         }
@@ -462,11 +449,8 @@ impl Array {
             Written::Failed(fault) => CopyState::Failed(fault),
             Written::Full => CopyState::Failed(Fault::Full),
         };
-        if ok {
-            self.mended(member, place.sector, sectors);
-            if mending {
-                self.corrected(member, place.sector, sectors);
-            }
+        if ok && mending {
+            self.corrected(member, place.sector, sectors);
         }
         if self.pieces[key].left > 0 {
             return;

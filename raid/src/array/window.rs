@@ -55,10 +55,6 @@ enum Phase {
 }
 
 impl Window {
-    pub(super) fn leg_sector(&self, cell: u32) -> u64 {
-        self.cells[cell as usize].sector
-    }
-
     pub(super) const fn sectors(&self) -> u64 {
         self.range.end - self.range.start
     }
@@ -329,11 +325,8 @@ impl Array {
             (cell.slot, cell.sector)
         };
         let unread = self.windows[key].cells[cell as usize].unread.is_some();
-        if let (Written::Ok, Some(member)) = (&written, self.member_on(slot)) {
-            self.mended(member, sector, sectors);
-            if unread {
-                self.corrected(member, sector, sectors);
-            }
+        if let (Written::Ok, Some(member), true) = (&written, self.member_on(slot), unread) {
+            self.corrected(member, sector, sectors);
         }
         if matches!(written, Written::Full) {
             let range = self.windows[key].range.clone();
