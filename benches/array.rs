@@ -60,18 +60,8 @@ fn touched(sectors: u64) -> MemDisk {
 }
 
 fn array(level: Level, members: usize, bitmap: bool, scale: &Scale) -> Assembled<MemDisk> {
-    let disks = (0..members)
-        .map(|_| touched(scale.member_sectors))
-        .collect();
-    start(
-        Shape {
-            level,
-            chunk_sectors: 128,
-            bitmap,
-        },
-        disks,
-        StepClock::default(),
-    )
+    let disks = (0..members).map(|_| touched(scale.member_sectors)).collect();
+    start(Shape { level, chunk_sectors: 128, bitmap }, disks, StepClock::default())
 }
 
 fn levels(scale: &Scale) {
@@ -122,10 +112,7 @@ fn mirror(scale: &Scale) {
     println!(
         "\n4 KiB mirrored write: {through} ns; its two member writes issued directly: {direct} ns"
     );
-    println!(
-        "the mirror adds {} ns (at most 500 wanted)",
-        through.saturating_sub(direct)
-    );
+    println!("the mirror adds {} ns (at most 500 wanted)", through.saturating_sub(direct));
 }
 
 /// Temporary sparse files, removed when dropped.
@@ -163,14 +150,9 @@ fn many_members() -> std::io::Result<()> {
     let clock = HostClock::new()?;
     let pool = IoPool::new(DEFAULT_THREADS, clock.wakeup())?;
     let mut clock = clock;
-    let disks: Result<Vec<FileDisk>, _> = (0..384)
-        .map(|index| files.disk(index, 4 << 20, &pool))
-        .collect();
-    let shape = Shape {
-        level: Level::Raid10,
-        chunk_sectors: 128,
-        bitmap: false,
-    };
+    let disks: Result<Vec<FileDisk>, _> =
+        (0..384).map(|index| files.disk(index, 4 << 20, &pool)).collect();
+    let shape = Shape { level: Level::Raid10, chunk_sectors: 128, bitmap: false };
     let mut disks = start(shape, disks?, &mut clock).into_devices();
     let begin = WallTime::now();
     let probes = scan(&mut disks, &mut clock);
@@ -181,10 +163,7 @@ fn many_members() -> std::io::Result<()> {
     );
     let elapsed = begin.elapsed();
     assert!(array.is_ok());
-    println!(
-        "\nscan and assemble 384 members: {} ms (under 1000 wanted)",
-        elapsed.as_millis()
-    );
+    println!("\nscan and assemble 384 members: {} ms (under 1000 wanted)", elapsed.as_millis());
     Ok(())
 }
 
@@ -193,9 +172,8 @@ fn huge_array(scale: &Scale) -> std::io::Result<()> {
     let clock = HostClock::new()?;
     let pool = IoPool::new(DEFAULT_THREADS, clock.wakeup())?;
     let mut clock = clock;
-    let disks: Result<Vec<FileDisk>, _> = (0..8)
-        .map(|index| files.disk(index, scale.sparse_bytes, &pool))
-        .collect();
+    let disks: Result<Vec<FileDisk>, _> =
+        (0..8).map(|index| files.disk(index, scale.sparse_bytes, &pool)).collect();
     let disks = match disks {
         Ok(disks) => disks,
         Err(error) => {
@@ -203,11 +181,7 @@ fn huge_array(scale: &Scale) -> std::io::Result<()> {
             return Ok(());
         }
     };
-    let shape = Shape {
-        level: Level::Raid5,
-        chunk_sectors: 1024,
-        bitmap: false,
-    };
+    let shape = Shape { level: Level::Raid5, chunk_sectors: 1024, bitmap: false };
     let device = start(shape, disks, &mut clock);
     let mut device = Blocking::new(device, clock);
     let size = device.size();
@@ -216,16 +190,10 @@ fn huge_array(scale: &Scale) -> std::io::Result<()> {
     let mut bytes = vec![0; scale.read_bytes];
     for place in places(7, size / 512, 4096, scale.read_places) {
         let at = (place * 512).min(size - bytes.len() as u64);
-        device
-            .read_at(at, &mut bytes)
-            .expect("a sparse array reads as zeros");
+        device.read_at(at, &mut bytes).expect("a sparse array reads as zeros");
     }
     let total = (scale.read_places * scale.read_bytes) >> 20;
-    println!(
-        "read {total} MiB in {} places: {}",
-        scale.read_places,
-        peak()
-    );
+    println!("read {total} MiB in {} places: {}", scale.read_places, peak());
     forget_peak();
     check_first(&mut device, total as u64 * 2048 / 7);
     println!("checked the first {total} MiB: {}", peak());
@@ -233,10 +201,7 @@ fn huge_array(scale: &Scale) -> std::io::Result<()> {
 }
 
 fn check_first(device: &mut Blocking<Assembled<FileDisk>, HostClock>, rows: u64) {
-    device
-        .device_mut()
-        .start(Action::Check { locate: false })
-        .expect("a check can start");
+    device.device_mut().start(Action::Check { locate: false }).expect("a check can start");
     let mut none = Vec::new();
     loop {
         let now = device.clock_mut().now();

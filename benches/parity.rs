@@ -45,25 +45,16 @@ fn recover(c: &mut Criterion) {
     parity::pq(&mut p, &mut q, &views);
     let mut group = c.benchmark_group("recover");
     group.throughput(Throughput::Bytes((n * bytes) as u64));
-    for (name, lost) in [
-        ("one", vec![Lost::Data(1)]),
-        ("two", vec![Lost::Data(1), Lost::Data(5)]),
-    ] {
+    for (name, lost) in [("one", vec![Lost::Data(1)]), ("two", vec![Lost::Data(1), Lost::Data(5)])]
+    {
         group.bench_function(BenchmarkId::new(name, "8x64K"), |b| {
             b.iter(|| {
                 let mut blocks: Vec<DataBlock<'_>> = data
                     .iter_mut()
                     .enumerate()
-                    .map(|(i, bytes)| DataBlock {
-                        exponent: i as u32,
-                        bytes,
-                    })
+                    .map(|(i, bytes)| DataBlock { exponent: i as u32, bytes })
                     .collect();
-                let mut stripe = Blocks {
-                    data: &mut blocks,
-                    p: Some(&mut p),
-                    q: Some(&mut q),
-                };
+                let mut stripe = Blocks { data: &mut blocks, p: Some(&mut p), q: Some(&mut q) };
                 parity::recover(&mut stripe, &lost)
             });
         });

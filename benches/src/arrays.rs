@@ -25,19 +25,12 @@ pub struct Shape {
 /// If the devices are too few or too small: these are benches, not users.
 pub fn start<D: BlockDevice, C: Clock>(shape: Shape, devices: Vec<D>, clock: C) -> Assembled<D> {
     let member = |(index, device): (usize, &D)| {
-        Some(NewMember::new(
-            device.geometry().sectors,
-            Uuid((index as u128 + 1).to_le_bytes()),
-        ))
+        Some(NewMember::new(device.geometry().sectors, Uuid((index as u128 + 1).to_le_bytes())))
     };
     let new = NewArray {
         level: shape.level,
         layout: names::default(shape.level),
-        chunk_sectors: if shape.level == Level::Raid1 {
-            0
-        } else {
-            shape.chunk_sectors
-        },
+        chunk_sectors: if shape.level == Level::Raid1 { 0 } else { shape.chunk_sectors },
         minor: Minor::V1_2,
         bitmap: match shape.bitmap {
             true => BitmapWish::Internal { chunk_bytes: None },
@@ -59,9 +52,7 @@ pub fn start<D: BlockDevice, C: Clock>(shape: Shape, devices: Vec<D>, clock: C) 
     let mut formatted = Vec::new();
     for ((planned, superblock), device) in plan.members.iter().zip(&supers).zip(devices) {
         let mut device = Blocking::new(device, &mut clock);
-        device
-            .write_at(superblock.super_offset * 512, &superblock.emit())
-            .expect("a superblock");
+        device.write_at(superblock.super_offset * 512, &superblock.emit()).expect("a superblock");
         if let (Some(bytes), Some(sector)) = (&bitmap, plan.bitmap_sector(planned)) {
             device.write_at(sector * 512, bytes).expect("a bitmap");
         }

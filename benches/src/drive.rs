@@ -20,9 +20,7 @@ pub enum Ask {
 pub fn places(seed: u64, sectors: u64, bytes: usize, count: usize) -> Vec<u64> {
     let unit = bytes as u64 / 512;
     let mut rng = Rng::new(seed);
-    (0..count)
-        .map(|_| rng.below(sectors / unit) * unit)
-        .collect()
+    (0..count).map(|_| rng.below(sectors / unit) * unit).collect()
 }
 
 /// Asks for each place in turn with `depth` requests in flight; nanoseconds for all.
@@ -89,11 +87,7 @@ impl<D: BlockDevice> Pair<D> {
             for device in [&mut self.0, &mut self.1] {
                 device.poll(Instant::ZERO, &mut finished);
             }
-            assert!(
-                finished
-                    .drain(..)
-                    .all(|completion| completion.result.is_ok())
-            );
+            assert!(finished.drain(..).all(|completion| completion.result.is_ok()));
         }
         u64::try_from(start.elapsed().as_nanos()).expect("less than 584 years")
     }

@@ -33,17 +33,12 @@ impl Buf {
     /// `len` zero bytes.
     pub fn zeroed(len: usize) -> Self {
         if len == 0 {
-            return Self {
-                start: NonNull::dangling(),
-                len,
-            };
+            return Self { start: NonNull::dangling(), len };
         }
         let layout = Self::layout(len);
         // SAFETY: the layout's size is not zero.
         let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else {
-            handle_alloc_error(layout)
-        };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
         Self { start, len }
     }
 
@@ -140,11 +135,7 @@ impl Payload {
 impl From<Buf> for Payload {
     fn from(buf: Buf) -> Self {
         let len = buf.len();
-        Self {
-            buf: Arc::new(buf),
-            start: 0,
-            len,
-        }
+        Self { buf: Arc::new(buf), start: 0, len }
     }
 }
 

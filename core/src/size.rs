@@ -33,9 +33,7 @@ pub enum SizeError {
 pub fn parse_bytes(word: &str, bare_unit: u64) -> Result<u64, SizeError> {
     let malformed = || SizeError::Malformed(word.to_owned());
     let text = word.trim();
-    let digits_end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits_end);
     let unit = unit_bytes(unit.trim_start(), bare_unit).ok_or_else(malformed)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -57,9 +55,7 @@ pub fn parse_bytes(word: &str, bare_unit: u64) -> Result<u64, SizeError> {
     if !scaled.is_multiple_of(scale) {
         return Err(SizeError::Fraction(word.to_owned()));
     }
-    bytes
-        .checked_add((scaled / scale) as u64)
-        .ok_or_else(too_large)
+    bytes.checked_add((scaled / scale) as u64).ok_or_else(too_large)
 }
 
 fn unit_bytes(unit: &str, bare_unit: u64) -> Option<u64> {
@@ -127,32 +123,14 @@ mod tests {
             assert_eq!(parse_bytes(word, 1), Ok(bytes), "{word}");
         }
         assert_eq!(parse_bytes("64", 1024), Ok(65536));
-        for word in [
-            "",
-            "K",
-            "64Q",
-            "1.2.3M",
-            "1.",
-            ".5M",
-            "-1",
-            "1e9",
-            "64KiBs",
-            "1.0000000000000001K",
-        ] {
-            assert!(
-                matches!(parse_bytes(word, 1), Err(SizeError::Malformed(_))),
-                "{word}"
-            );
+        for word in
+            ["", "K", "64Q", "1.2.3M", "1.", ".5M", "-1", "1e9", "64KiBs", "1.0000000000000001K"]
+        {
+            assert!(matches!(parse_bytes(word, 1), Err(SizeError::Malformed(_))), "{word}");
         }
         assert!(matches!(parse_bytes("16E", 1), Err(SizeError::TooLarge(_))));
-        assert!(matches!(
-            parse_bytes("99999999999999999999", 1),
-            Err(SizeError::TooLarge(_))
-        ));
-        assert!(matches!(
-            parse_bytes("0.3s", 1),
-            Err(SizeError::Fraction(_))
-        ));
+        assert!(matches!(parse_bytes("99999999999999999999", 1), Err(SizeError::TooLarge(_))));
+        assert!(matches!(parse_bytes("0.3s", 1), Err(SizeError::Fraction(_))));
     }
 
     #[test]

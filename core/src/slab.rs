@@ -32,21 +32,14 @@ impl Key {
 
     /// The key that [`Key::to_bits`] gave.
     pub const fn from_bits(bits: u64) -> Self {
-        Self {
-            index: bits as u32,
-            generation: (bits >> 32) as u32,
-        }
+        Self { index: bits as u32, generation: (bits >> 32) as u32 }
     }
 }
 
 impl<T> Slab<T> {
     /// An empty table.
     pub const fn new() -> Self {
-        Self {
-            entries: Vec::new(),
-            free: Vec::new(),
-            used: 0,
-        }
+        Self { entries: Vec::new(), free: Vec::new(), used: 0 }
     }
 
     /// Entries present.
@@ -65,20 +58,11 @@ impl<T> Slab<T> {
         if let Some(index) = self.free.pop() {
             let entry = &mut self.entries[index as usize];
             entry.value = Some(value);
-            return Key {
-                index,
-                generation: entry.generation,
-            };
+            return Key { index, generation: entry.generation };
         }
         let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 things in flight");
-        self.entries.push(Entry {
-            generation: 0,
-            value: Some(value),
-        });
-        Key {
-            index,
-            generation: 0,
-        }
+        self.entries.push(Entry { generation: 0, value: Some(value) });
+        Key { index, generation: 0 }
     }
 
     /// Takes an entry out, if it is still there.
@@ -112,16 +96,10 @@ impl<T> Slab<T> {
 
     /// All entries, in index order.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.entries
-            .iter()
-            .enumerate()
-            .filter_map(|(index, entry)| {
-                let key = Key {
-                    index: index as u32,
-                    generation: entry.generation,
-                };
-                entry.value.as_ref().map(|value| (key, value))
-            })
+        self.entries.iter().enumerate().filter_map(|(index, entry)| {
+            let key = Key { index: index as u32, generation: entry.generation };
+            entry.value.as_ref().map(|value| (key, value))
+        })
     }
 }
 

@@ -41,10 +41,7 @@ impl Add<Duration> for Instant {
     type Output = Self;
 
     fn add(self, span: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -58,12 +55,7 @@ impl Sub<Self> for Instant {
 
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}.{:09} s",
-            self.0 / 1_000_000_000,
-            self.0 % 1_000_000_000
-        )
+        write!(f, "{}.{:09} s", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
     }
 }
 
@@ -117,9 +109,7 @@ pub struct Deadlines<K> {
 impl<K: Ord + Copy> Deadlines<K> {
     /// No deadlines.
     pub const fn new() -> Self {
-        Self {
-            due: BTreeSet::new(),
-        }
+        Self { due: BTreeSet::new() }
     }
 
     /// Adds a deadline. The same key may be due more than once.

@@ -31,11 +31,7 @@ struct Port<D> {
 
 impl<D> Port<D> {
     const fn new(device: D) -> Self {
-        Self {
-            device,
-            stalled: VecDeque::new(),
-            outstanding: 0,
-        }
+        Self { device, stalled: VecDeque::new(), outstanding: 0 }
     }
 }
 
@@ -43,12 +39,7 @@ impl<D: BlockDevice> Assembled<D> {
     /// An array over its devices, in the order in which they were probed.
     pub fn new(array: Array, devices: Vec<D>) -> Self {
         let ports = devices.into_iter().map(Port::new).collect();
-        Self {
-            array,
-            ports,
-            now: Instant::ZERO,
-            answers: Vec::new(),
-        }
+        Self { array, ports, now: Instant::ZERO, answers: Vec::new() }
     }
 
     /// The whole state of the array now.
@@ -207,8 +198,6 @@ impl<D: BlockDevice> BlockDevice for Assembled<D> {
 
     fn poll_at(&self) -> Option<Instant> {
         let busy = self.ports.iter().filter(|port| port.outstanding > 0);
-        busy.filter_map(|port| port.device.poll_at())
-            .chain(self.array.poll_at())
-            .min()
+        busy.filter_map(|port| port.device.poll_at()).chain(self.array.poll_at()).min()
     }
 }

@@ -113,10 +113,8 @@ pub fn assemble(
     options: &Options,
 ) -> Result<Array, AssembleError> {
     let set = pick_set(&probes, options)?;
-    let candidates: Vec<Superblock> = set
-        .iter()
-        .filter_map(|&index| probes[index].superblock.clone().ok())
-        .collect();
+    let candidates: Vec<Superblock> =
+        set.iter().filter_map(|&index| probes[index].superblock.clone().ok()).collect();
     let choice = choose(&candidates, options.force).map_err(|error| translate(error, &set))?;
     let reference = candidates[choice.freshest].clone();
     check_supported(&reference, &config)?;
@@ -136,11 +134,7 @@ pub fn assemble(
         Resync::From(sector) => layout.shape().level.is_redundant().then_some(sector),
     };
     let intent = bitmap.map(|bitmap| make_intent(bitmap, &reference, resync_from.is_some()));
-    let risk = Risk {
-        layout: &layout,
-        intent: intent.as_ref(),
-        resync_from,
-    };
+    let risk = Risk { layout: &layout, intent: intent.as_ref(), resync_from };
     risk.check(&missing, options.force)?;
 
     let block_bytes = members
@@ -152,11 +146,7 @@ pub fn assemble(
         .unwrap_or(512);
     Ok(Array::new(Parts {
         config,
-        identity: Identity {
-            uuid: reference.set_uuid,
-            name: reference.name,
-            block_bytes,
-        },
+        identity: Identity { uuid: reference.set_uuid, name: reference.name, block_bytes },
         layout,
         members,
         events: reference.events,
@@ -181,9 +171,7 @@ fn pick_set(probes: &[Probe], options: &Options) -> Result<Vec<usize>, AssembleE
     }
     if let Some(wanted) = options.set {
         let found = sets.into_iter().find(|(uuid, _)| *uuid == wanted);
-        return found
-            .map(|(_, members)| members)
-            .ok_or(AssembleError::NoMembers);
+        return found.map(|(_, members)| members).ok_or(AssembleError::NoMembers);
     }
     match sets.len() {
         0 => Err(AssembleError::NoMembers),
@@ -196,15 +184,9 @@ fn translate(error: ChooseError, set: &[usize]) -> AssembleError {
     match error {
         ChooseError::Empty => AssembleError::NoMembers,
         ChooseError::NoMembers(uuid) => AssembleError::OnlySpares { uuid },
-        ChooseError::SplitHistory {
-            first,
-            second,
-            events,
-        } => AssembleError::SplitHistory {
-            first: set[first],
-            second: set[second],
-            events,
-        },
+        ChooseError::SplitHistory { first, second, events } => {
+            AssembleError::SplitHistory { first: set[first], second: set[second], events }
+        }
     }
 }
 
@@ -212,10 +194,8 @@ fn check_supported(reference: &Superblock, config: &Config) -> Result<(), Assemb
     let Some(reason) = reference.refuses_writing() else {
         return Ok(());
     };
-    let unreadable = matches!(
-        reason,
-        Unsupported::Reshape | Unsupported::Journal | Unsupported::Level(_)
-    );
+    let unreadable =
+        matches!(reason, Unsupported::Reshape | Unsupported::Journal | Unsupported::Level(_));
     if unreadable || !config.read_only {
         return Err(AssembleError::Unsupported { reason });
     }
@@ -233,9 +213,7 @@ fn find_bitmap(
         return Ok(None);
     }
     let current = |index: &usize| {
-        verdicts[*index]
-            .as_ref()
-            .is_some_and(|verdict| verdict.serving_slot().is_some())
+        verdicts[*index].as_ref().is_some_and(|verdict| verdict.serving_slot().is_some())
     };
     let good = |index: usize| match &probes[index].bitmap {
         Some(Ok(bitmap)) => Some(bitmap.clone()),
@@ -264,12 +242,8 @@ fn make_intent(bitmap: Bitmap, reference: &Superblock, unclean: bool) -> Intent 
 }
 
 fn make_members(probes: Vec<Probe>, verdicts: Vec<Option<Verdict>>) -> Vec<Member> {
-    let mut taken: BTreeSet<u32> = verdicts
-        .iter()
-        .flatten()
-        .filter_map(Verdict::serving_slot)
-        .map(u32::from)
-        .collect();
+    let mut taken: BTreeSet<u32> =
+        verdicts.iter().flatten().filter_map(Verdict::serving_slot).map(u32::from).collect();
     let serving: BTreeSet<u32> = taken.clone();
     let mut members = Vec::new();
     for (probe, verdict) in probes.into_iter().zip(verdicts) {
@@ -295,87 +269,50 @@ fn make_members(probes: Vec<Probe>, verdicts: Vec<Option<Verdict>>) -> Vec<Membe
                 BadBlocks::default()
             }
         };
-        members.push(Member::new(
-            probe.geometry,
-            probe.superblock.ok(),
-            state,
-            bad,
-            why,
-        ));
+        members.push(Member::new(probe.geometry, probe.superblock.ok(), state, bad, why));
     }
     members
 }
 
 fn judge(verdict: Verdict) -> (State, Option<String>) {
     match verdict {
-        Verdict::InSync { slot }
-        | Verdict::Replacement {
-            slot,
-            recovered_sectors: None,
-        } => (State::InSync { slot: slot.into() }, None),
+        Verdict::InSync { slot } | Verdict::Replacement { slot, recovered_sectors: None } => {
+            (State::InSync { slot: slot.into() }, None)
+        }
         Verdict::Forced { slot, behind, .. } => {
             let why = format!("{behind} updates behind, used because force was asked for");
             (State::InSync { slot: slot.into() }, Some(why))
         }
-        Verdict::Rebuilding {
-            slot,
-            recovered_sectors,
+        Verdict::Rebuilding { slot, recovered_sectors }
+        | Verdict::Replacement { slot, recovered_sectors: Some(recovered_sectors) } => {
+            (State::Rebuilding { slot: slot.into(), done: recovered_sectors }, None)
         }
-        | Verdict::Replacement {
-            slot,
-            recovered_sectors: Some(recovered_sectors),
-        } => (
-            State::Rebuilding {
-                slot: slot.into(),
-                done: recovered_sectors,
-            },
-            None,
-        ),
         Verdict::Spare => (State::Spare, None),
         Verdict::Journal => (State::Foreign, Some("is a write journal".to_owned())),
-        Verdict::Faulty => (
-            State::Faulty { slot: None },
-            Some("is marked faulty".to_owned()),
-        ),
+        Verdict::Faulty => (State::Faulty { slot: None }, Some("is marked faulty".to_owned())),
         Verdict::DeclaredFaulty { slot } => {
             let why = "was declared faulty by the other members".to_owned();
-            (
-                State::Stale {
-                    slot: Some(slot.into()),
-                },
-                Some(why),
-            )
+            (State::Stale { slot: Some(slot.into()) }, Some(why))
         }
         Verdict::Stale { slot, behind, .. } => {
             let why = format!("missed {behind} updates");
-            (
-                State::Stale {
-                    slot: slot.map(u32::from),
-                },
-                Some(why),
-            )
+            (State::Stale { slot: slot.map(u32::from) }, Some(why))
         }
         Verdict::Diverged { slot, behind, .. } => {
             let why = format!("went on without the others, {behind} updates behind");
-            (
-                State::Stale {
-                    slot: Some(slot.into()),
-                },
-                Some(why),
-            )
+            (State::Stale { slot: Some(slot.into()) }, Some(why))
         }
         Verdict::Stranger(why) => (State::Foreign, Some(why.to_string())),
-        Verdict::Duplicate { of } => (
-            State::Foreign,
-            Some(format!("is a copy of device {of}, which was given too")),
-        ),
+        Verdict::Duplicate { of } => {
+            (State::Foreign, Some(format!("is a copy of device {of}, which was given too")))
+        }
     }
 }
 
 fn make_layout(reference: &Superblock, members: &[Member]) -> Result<Layout, AssembleError> {
-    let level = reference.level().ok_or(AssembleError::Unsupported {
-        reason: Unsupported::Level(reference.level_number),
-    })?;
+    let level = reference
+        .level()
+        .ok_or(AssembleError::Unsupported { reason: Unsupported::Level(reference.level_number) })?;
     // RAID0 without the feature bit says nothing with its layout field.
     let layout = match level {
         Level::Raid0 => reference.raid0_layout().unwrap_or(0),
@@ -401,9 +338,8 @@ fn make_layout(reference: &Superblock, members: &[Member]) -> Result<Layout, Ass
             *size = Some(superblock.data_size);
         }
     }
-    let missing: Vec<u32> = (0..sizes.len() as u32)
-        .filter(|&slot| sizes[slot as usize].is_none())
-        .collect();
+    let missing: Vec<u32> =
+        (0..sizes.len() as u32).filter(|&slot| sizes[slot as usize].is_none()).collect();
     if !missing.is_empty() {
         return Err(too_few(members, reference.raid_disks, missing));
     }
@@ -419,17 +355,11 @@ fn missing_slots(members: &[Member], raid_disks: u32) -> Vec<u32> {
             _ => None,
         })
         .collect();
-    (0..raid_disks)
-        .filter(|slot| !served.contains(slot))
-        .collect()
+    (0..raid_disks).filter(|slot| !served.contains(slot)).collect()
 }
 
 fn too_few(members: &[Member], raid_disks: u32, missing: Vec<u32>) -> AssembleError {
-    let newest = members
-        .iter()
-        .filter_map(|m| m.superblock.as_ref())
-        .map(|sb| sb.events)
-        .max();
+    let newest = members.iter().filter_map(|m| m.superblock.as_ref()).map(|sb| sb.events).max();
     let newest = newest.unwrap_or(0);
     let stale = members
         .iter()
@@ -441,18 +371,12 @@ fn too_few(members: &[Member], raid_disks: u32, missing: Vec<u32>) -> AssembleEr
             _ => None,
         })
         .collect();
-    AssembleError::TooFewMembers {
-        raid_disks,
-        missing,
-        stale,
-    }
+    AssembleError::TooFewMembers { raid_disks, missing, stale }
 }
 
 fn check_enough(layout: &Layout, members: &[Member], missing: &[u32]) -> Result<(), AssembleError> {
     let raid_disks = layout.shape().raid_disks;
-    let present: Vec<bool> = (0..raid_disks)
-        .map(|slot| !missing.contains(&slot))
-        .collect();
+    let present: Vec<bool> = (0..raid_disks).map(|slot| !missing.contains(&slot)).collect();
     if layout.survives(&present) {
         return Ok(());
     }
@@ -479,16 +403,11 @@ impl Risk<'_> {
             return Ok(());
         }
         let rows = parity.member_extent().saturating_sub(from);
-        let doubtful = self
-            .intent
-            .map_or(rows, |intent| intent.doubtful_sectors().min(rows));
+        let doubtful = self.intent.map_or(rows, |intent| intent.doubtful_sectors().min(rows));
         let at_risk_bytes = doubtful
             .saturating_mul(parity.data_members().into())
             .min(parity.array_sectors())
             .saturating_mul(512);
-        Err(AssembleError::DirtyDegraded {
-            missing: missing.to_vec(),
-            at_risk_bytes,
-        })
+        Err(AssembleError::DirtyDegraded { missing: missing.to_vec(), at_risk_bytes })
     }
 }

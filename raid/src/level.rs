@@ -52,9 +52,7 @@ impl Level {
 
     /// The level with this md number, if holdfast runs it.
     pub fn from_md_number(number: i32) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|level| level.md_number() == number)
+        Self::ALL.into_iter().find(|level| level.md_number() == number)
     }
 
     /// The name md prints: `raid5`, `linear`.

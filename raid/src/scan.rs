@@ -133,12 +133,8 @@ pub struct Scan {
 impl Scan {
     /// Probes devices of these shapes.
     pub fn new(geometries: impl IntoIterator<Item = Geometry>) -> Self {
-        let mut scan = Self {
-            subjects: Vec::new(),
-            goals: Vec::new(),
-            out: VecDeque::new(),
-            in_flight: 0,
-        };
+        let mut scan =
+            Self { subjects: Vec::new(), goals: Vec::new(), out: VecDeque::new(), in_flight: 0 };
         for geometry in geometries {
             let index = scan.subjects.len();
             scan.subjects.push(Subject {
@@ -179,9 +175,7 @@ impl Scan {
     /// Takes a device's answer.
     pub fn member_done(&mut self, member: usize, completion: Completion) {
         let goal = self.goals[completion.tag.0 as usize];
-        let Op::Read(buf) = completion.op else {
-            unreachable!("only reads were asked for")
-        };
+        let Op::Read(buf) = completion.op else { unreachable!("only reads were asked for") };
         let result = completion.result.map(|()| buf);
         self.subjects[member].left -= 1;
         match goal {
@@ -201,9 +195,7 @@ impl Scan {
             Ok(Err(SuperblockError::NotFound { .. })) => {}
             Ok(Err(error)) => subject.trouble = Some(ProbeError::Invalid { sector, error }),
             Err(fault) => {
-                subject
-                    .trouble
-                    .get_or_insert(ProbeError::Unreadable { sector, fault });
+                subject.trouble.get_or_insert(ProbeError::Unreadable { sector, fault });
             }
         }
         if subject.left > 0 {
@@ -227,13 +219,10 @@ impl Scan {
             let room = superblock.bitmap_room(device).unwrap_or(0).min(8);
             (room > 0 && fits(sector, room)).then_some((sector, room))
         });
-        let log = superblock
-            .bad_blocks
-            .filter(|_| superblock.bad_blocks_recorded)
-            .map(|place| {
-                let sector = superblock.bad_blocks_sector()?;
-                fits(sector, place.sectors.into()).then_some((sector, u64::from(place.sectors)))
-            });
+        let log = superblock.bad_blocks.filter(|_| superblock.bad_blocks_recorded).map(|place| {
+            let sector = superblock.bad_blocks_sector()?;
+            fits(sector, place.sectors.into()).then_some((sector, u64::from(place.sectors)))
+        });
         match bitmap {
             None => {}
             Some(None) => self.subjects[member].bitmap = Some(Err(BitmapProblem::Misplaced)),
@@ -256,10 +245,7 @@ impl Scan {
         match checked {
             Err(problem) => subject.bitmap = Some(Err(problem)),
             Ok((header, buf)) if header.refuses_writing().is_some() => {
-                subject.bitmap = Some(Ok(Bitmap {
-                    header,
-                    bytes: buf[..256].to_vec(),
-                }));
+                subject.bitmap = Some(Ok(Bitmap { header, bytes: buf[..256].to_vec() }));
             }
             Ok((header, buf)) => {
                 let bytes = header.bytes();
@@ -270,10 +256,7 @@ impl Scan {
                 }
                 let superblock = subject.superblock.as_ref().expect("probed before");
                 let sector = superblock.bitmap_sector().expect("read there before");
-                subject.bitmap = Some(Ok(Bitmap {
-                    header,
-                    bytes: Vec::new(),
-                }));
+                subject.bitmap = Some(Ok(Bitmap { header, bytes: Vec::new() }));
                 let bytes = bytes.next_multiple_of(u64::from(subject.geometry.block_bytes));
                 self.read(member, sector, bytes as usize, Goal::BitmapBits);
             }
@@ -298,15 +281,10 @@ impl Scan {
 
     fn bitmap_bits_read(&mut self, member: usize, result: Result<Buf, Fault>) {
         let subject = &mut self.subjects[member];
-        let Some(Ok(bitmap)) = subject.bitmap.take() else {
-            unreachable!("its header was good")
-        };
+        let Some(Ok(bitmap)) = subject.bitmap.take() else { unreachable!("its header was good") };
         let bytes = bitmap.header.bytes() as usize;
         subject.bitmap = Some(match result {
-            Ok(buf) => Ok(Bitmap {
-                bytes: buf[..bytes].to_vec(),
-                ..bitmap
-            }),
+            Ok(buf) => Ok(Bitmap { bytes: buf[..bytes].to_vec(), ..bitmap }),
             Err(fault) => Err(BitmapProblem::Unreadable(fault)),
         });
     }

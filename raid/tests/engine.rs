@@ -28,10 +28,7 @@ fn every_level() -> Vec<New> {
     .map(|(level, n)| New::of(level, n))
     .into();
     for layout in [0x201, 0x1_0201, 0x103] {
-        all.push(New {
-            layout,
-            ..New::of(Raid10, 5)
-        });
+        all.push(New { layout, ..New::of(Raid10, 5) });
     }
     all
 }
@@ -55,11 +52,7 @@ fn an_array_meets_the_examiner_every_device_meets() {
             if bitmap.is_some() && !new.level.is_redundant() {
                 continue;
             }
-            let array = New {
-                bitmap,
-                ..new.clone()
-            }
-            .start();
+            let array = New { bitmap, ..new.clone() }.start();
             let (mut device, mut clock) = array.into_inner();
             conformance::examine(&mut device, &mut clock);
         }
@@ -74,21 +67,14 @@ fn what_is_written_is_there_after_a_stop_and_a_start() {
         array.write_at(0, &data).unwrap();
         let disks = stop(array);
         let mut array = open(disks).unwrap();
-        assert!(
-            array.device().status().resync_from.is_none(),
-            "{:?}: stopped clean",
-            new.level
-        );
+        assert!(array.device().status().resync_from.is_none(), "{:?}: stopped clean", new.level);
         assert_eq!(read_all(&mut array), data, "{:?}", new);
     }
 }
 
 #[test]
 fn parity_and_mirrors_are_right_after_writes_of_every_shape() {
-    for new in every_level()
-        .into_iter()
-        .filter(|new| new.level.is_redundant())
-    {
+    for new in every_level().into_iter().filter(|new| new.level.is_redundant()) {
         let mut array = new.start();
         let size = array.size();
         let mut rng = Rng::new(3);
@@ -100,10 +86,7 @@ fn parity_and_mirrors_are_right_after_writes_of_every_shape() {
             array.write_at(at, &data).unwrap();
             model[at as usize..(at + len) as usize].copy_from_slice(&data);
         }
-        array
-            .device_mut()
-            .start(Action::Check { locate: false })
-            .unwrap();
+        array.device_mut().start(Action::Check { locate: false }).unwrap();
         settle(&mut array);
         let mismatches: Vec<Event> = array
             .device_mut()
@@ -118,14 +101,8 @@ fn parity_and_mirrors_are_right_after_writes_of_every_shape() {
 
 #[test]
 fn a_spare_takes_over_at_once_and_the_metadata_says_so() {
-    for new in every_level()
-        .into_iter()
-        .filter(|new| new.level.is_redundant())
-    {
-        let new = New {
-            spares: vec![8192],
-            ..new
-        };
+    for new in every_level().into_iter().filter(|new| new.level.is_redundant()) {
+        let new = New { spares: vec![8192], ..new };
         let mut array = new.start();
         let data = noise(9, array.size() as usize);
         array.write_at(0, &data).unwrap();
@@ -133,9 +110,7 @@ fn a_spare_takes_over_at_once_and_the_metadata_says_so() {
         settle(&mut array);
         let events = array.device_mut().take_events();
         assert!(
-            events
-                .iter()
-                .any(|e| matches!(e, Event::MemberInSync { slot: 1, .. })),
+            events.iter().any(|e| matches!(e, Event::MemberInSync { slot: 1, .. })),
             "{new:?}: {events:?}"
         );
         assert_eq!(read_all(&mut array), data, "{new:?}");
@@ -150,43 +125,26 @@ fn a_spare_takes_over_at_once_and_the_metadata_says_so() {
         // And the spare alone holds slot 1 now.
         disks.remove(1);
         let mut array = open(disks).unwrap();
-        assert_eq!(
-            read_all(&mut array),
-            data,
-            "{new:?} without the failed member"
-        );
+        assert_eq!(read_all(&mut array), data, "{new:?} without the failed member");
     }
 }
 
 #[test]
 fn a_dirty_degraded_parity_array_needs_force() {
-    let new = New {
-        clean: false,
-        ..New::of(Level::Raid5, 3)
-    };
+    let new = New { clean: false, ..New::of(Level::Raid5, 3) };
     let mut disks = new.disks();
     disks.remove(0);
     let error = open(disks.clone_all()).unwrap_err();
     assert!(matches!(error, AssembleError::DirtyDegraded { ref missing, .. } if missing == &[0]));
-    let forced = Options {
-        force: true,
-        set: None,
-    };
+    let forced = Options { force: true, set: None };
     assert!(open_with(disks, Config::default(), &forced).is_ok());
 }
 
 #[test]
 fn a_resync_makes_members_agree_and_the_array_clean() {
-    for new in every_level()
-        .into_iter()
-        .filter(|new| new.level.is_redundant())
-    {
+    for new in every_level().into_iter().filter(|new| new.level.is_redundant()) {
         for bitmap in [None, Some(65536)] {
-            let new = New {
-                clean: false,
-                bitmap,
-                ..new.clone()
-            };
+            let new = New { clean: false, bitmap, ..new.clone() };
             let mut disks = new.disks();
             for (seed, disk) in disks.iter_mut().enumerate() {
                 let data = noise(seed as u64, 2 << 20);
@@ -195,16 +153,10 @@ fn a_resync_makes_members_agree_and_the_array_clean() {
             let mut array = open(disks).unwrap();
             settle(&mut array);
             array.device_mut().take_events();
-            array
-                .device_mut()
-                .start(Action::Check { locate: false })
-                .unwrap();
+            array.device_mut().start(Action::Check { locate: false }).unwrap();
             settle(&mut array);
             let events = array.device_mut().take_events();
-            assert!(
-                !events.iter().any(|e| matches!(e, Event::Mismatch { .. })),
-                "{new:?}"
-            );
+            assert!(!events.iter().any(|e| matches!(e, Event::Mismatch { .. })), "{new:?}");
             let array = open(stop(array)).unwrap();
             assert_eq!(array.device().status().resync_from, None);
         }
@@ -223,11 +175,7 @@ fn failure_is_on_disk_before_the_write_is_answered() {
     let probes = holdfast_raid::scan(&mut probe, &mut StepClock::default());
     let survivor = probes[1].superblock.as_ref().unwrap();
     assert_eq!(survivor.role_of(0), Role::Faulty);
-    assert_eq!(
-        survivor.resync,
-        Resync::From(0),
-        "a write may still be in flight"
-    );
+    assert_eq!(survivor.resync, Resync::From(0), "a write may still be in flight");
 }
 
 #[test]
@@ -235,16 +183,10 @@ fn beyond_tolerance_the_answer_is_an_error_and_never_invented_data() {
     let mut array = New::of(Level::Raid5, 3).start();
     array.write_at(0, &noise(1, 65536)).unwrap();
     array.device_mut().fail_member(0).unwrap();
-    assert!(
-        array.device_mut().fail_member(1).is_err(),
-        "the array cannot spare it"
-    );
+    assert!(array.device_mut().fail_member(1).is_err(), "the array cannot spare it");
     let mut disks = stop(array);
     disks.truncate(1);
-    assert!(matches!(
-        open(disks),
-        Err(AssembleError::TooFewMembers { .. })
-    ));
+    assert!(matches!(open(disks), Err(AssembleError::TooFewMembers { .. })));
     let _ = Fault::Gone;
 }
 
@@ -254,8 +196,6 @@ trait CloneAll {
 
 impl CloneAll for Vec<MemDisk> {
     fn clone_all(&self) -> Vec<MemDisk> {
-        self.iter()
-            .map(|disk| MemDisk::from_bytes(disk.bytes().to_vec()))
-            .collect()
+        self.iter().map(|disk| MemDisk::from_bytes(disk.bytes().to_vec())).collect()
     }
 }

@@ -22,12 +22,7 @@ const PIECE: usize = 1 << 20;
 impl<D: BlockDevice, C: Clock> Blocking<D, C> {
     /// Wraps a device.
     pub const fn new(device: D, clock: C) -> Self {
-        Self {
-            device,
-            clock,
-            next_tag: 0,
-            finished: Vec::new(),
-        }
+        Self { device, clock, next_tag: 0, finished: Vec::new() }
     }
 
     /// The device.
@@ -60,9 +55,7 @@ impl<D: BlockDevice, C: Clock> Blocking<D, C> {
         let mut at = offset;
         for piece in bytes.chunks_mut(PIECE) {
             let completion = self.run(at, Op::Read(Buf::zeroed(piece.len())))?;
-            let Op::Read(buf) = completion.op else {
-                unreachable!("a read answers a read")
-            };
+            let Op::Read(buf) = completion.op else { unreachable!("a read answers a read") };
             piece.copy_from_slice(&buf);
             at += piece.len() as u64;
         }
@@ -73,10 +66,7 @@ impl<D: BlockDevice, C: Clock> Blocking<D, C> {
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
         let mut at = offset;
         for piece in bytes.chunks(PIECE) {
-            self.run(
-                at,
-                Op::Write(Payload::from_slice(piece), Durability::Cached),
-            )?;
+            self.run(at, Op::Write(Payload::from_slice(piece), Durability::Cached))?;
             at += piece.len() as u64;
         }
         Ok(())
@@ -89,8 +79,7 @@ impl<D: BlockDevice, C: Clock> Blocking<D, C> {
 
     /// Forgets a range.
     pub fn discard(&mut self, offset: u64, bytes: u64) -> Result<(), Fault> {
-        self.run(offset, Op::Discard(bytes / SECTOR_BYTES))
-            .map(drop)
+        self.run(offset, Op::Discard(bytes / SECTOR_BYTES)).map(drop)
     }
 
     /// Zeroes a range.

@@ -17,11 +17,7 @@ use crate::time::Clock;
 /// # Panics
 /// When the device breaks a promise of [`BlockDevice`].
 pub fn examine(device: &mut dyn BlockDevice, clock: &mut dyn Clock) {
-    let mut exam = Exam {
-        device,
-        clock,
-        next: 0,
-    };
+    let mut exam = Exam { device, clock, next: 0 };
     exam.bounds();
     exam.abandoned_requests_are_answered_once();
     exam.a_full_queue_hands_back_the_same_request();
@@ -78,11 +74,7 @@ impl Exam<'_> {
         }
         self.poll(&mut finished);
         let tags: BTreeSet<Tag> = finished.iter().map(|c| c.tag).collect();
-        assert_eq!(
-            finished.len(),
-            expected.len(),
-            "each request is answered exactly once"
-        );
+        assert_eq!(finished.len(), expected.len(), "each request is answered exactly once");
         assert_eq!(tags, expected, "answers carry the tags of their requests");
         finished.sort_by_key(|c| c.tag);
         finished
@@ -109,80 +101,41 @@ impl Exam<'_> {
     fn read(&mut self, sector: u64, bytes: usize) -> Vec<u8> {
         let done = self.one(sector, Op::Read(Buf::zeroed(bytes)));
         assert_eq!(done.result, Ok(()), "a read inside the device succeeds");
-        let Op::Read(buf) = done.op else {
-            panic!("a read's buffer comes home")
-        };
+        let Op::Read(buf) = done.op else { panic!("a read's buffer comes home") };
         assert_eq!(buf.len(), bytes, "the buffer has the size asked for");
         buf.to_vec()
     }
 
     fn bounds(&mut self) {
         let (block, sectors) = (self.block(), self.sectors());
-        assert!(
-            sectors * SECTOR_BYTES >= 64 * block as u64,
-            "the examiner needs 64 blocks"
-        );
+        assert!(sectors * SECTOR_BYTES >= 64 * block as u64, "the examiner needs 64 blocks");
         let per_block = block as u64 / SECTOR_BYTES;
         let last = sectors - sectors % per_block - per_block;
-        for sector in [
-            last + per_block,
-            sectors + per_block * 8,
-            u64::MAX - 7,
-            u64::MAX,
-        ] {
-            for op in [
-                Op::Read(Buf::zeroed(block)),
-                Op::Zero(per_block),
-                Op::Discard(u64::MAX),
-            ] {
+        for sector in [last + per_block, sectors + per_block * 8, u64::MAX - 7, u64::MAX] {
+            for op in [Op::Read(Buf::zeroed(block)), Op::Zero(per_block), Op::Discard(u64::MAX)] {
                 let is_read = matches!(op, Op::Read(_));
                 let done = self.one(sector, op);
-                assert!(
-                    done.result.is_err(),
-                    "sector {sector} lies outside and is an error"
-                );
-                assert!(
-                    !is_read || done.op.bytes() == block as u64,
-                    "buffers come home"
-                );
+                assert!(done.result.is_err(), "sector {sector} lies outside and is an error");
+                assert!(!is_read || done.op.bytes() == block as u64, "buffers come home");
             }
         }
         let straddling = self.one(last, Op::Read(Buf::zeroed(2 * block)));
-        assert_eq!(
-            straddling.result,
-            Err(Fault::OutOfRange),
-            "half outside is outside"
-        );
+        assert_eq!(straddling.result, Err(Fault::OutOfRange), "half outside is outside");
         self.read(last, block);
         if block > 512 {
             let op = Op::Read(Buf::zeroed(512));
-            assert_eq!(
-                self.one(0, op).result,
-                Err(Fault::Refused),
-                "less than a block"
-            );
+            assert_eq!(self.one(0, op).result, Err(Fault::Refused), "less than a block");
             let op = Op::Read(Buf::zeroed(block));
-            assert_eq!(
-                self.one(1, op).result,
-                Err(Fault::Refused),
-                "not block-aligned"
-            );
+            assert_eq!(self.one(1, op).result, Err(Fault::Refused), "not block-aligned");
         }
         let empty = self.one(0, Op::Read(Buf::zeroed(0)));
-        assert_eq!(
-            empty.result,
-            Ok(()),
-            "an empty read does nothing, successfully"
-        );
+        assert_eq!(empty.result, Ok(()), "an empty read does nothing, successfully");
     }
 
     fn abandoned_requests_are_answered_once(&mut self) {
         let tag = self.tag();
         let op = Op::Read(Buf::zeroed(self.block()));
-        assert!(
-            self.device.submit(Request::new(tag, 0, op)).is_ok(),
-            "an idle device accepts"
-        );
+        assert!(self.device.submit(Request::new(tag, 0, op)).is_ok(), "an idle device accepts");
         self.device.abandon(tag);
         self.device.abandon(Tag(u64::MAX));
         let mut finished = Vec::new();
@@ -193,17 +146,9 @@ impl Exam<'_> {
             }
         }
         self.poll(&mut finished);
-        assert_eq!(
-            finished.len(),
-            1,
-            "an abandoned request is answered exactly once"
-        );
+        assert_eq!(finished.len(), 1, "an abandoned request is answered exactly once");
         assert_eq!(finished[0].tag, tag);
-        assert_eq!(
-            finished[0].op.bytes(),
-            self.block() as u64,
-            "and returns its buffer"
-        );
+        assert_eq!(finished[0].op.bytes(), self.block() as u64, "and returns its buffer");
     }
 
     fn a_full_queue_hands_back_the_same_request(&mut self) {
@@ -216,10 +161,7 @@ impl Exam<'_> {
             match self.device.submit(request) {
                 Ok(()) => accepted += 1,
                 Err(back) => {
-                    assert_eq!(
-                        back.tag, tag,
-                        "the request handed back is the one handed in"
-                    );
+                    assert_eq!(back.tag, tag, "the request handed back is the one handed in");
                     assert_eq!(back.op.bytes(), block as u64);
                     break;
                 }
@@ -239,21 +181,10 @@ impl Exam<'_> {
     fn read_only(&mut self) {
         let block = self.block();
         let data = Payload::zeroed(block);
-        for op in [
-            Op::Write(data, Durability::Cached),
-            Op::Zero(block as u64 / SECTOR_BYTES),
-        ] {
-            assert_eq!(
-                self.one(0, op).result,
-                Err(Fault::ReadOnly),
-                "no writes are taken"
-            );
+        for op in [Op::Write(data, Durability::Cached), Op::Zero(block as u64 / SECTOR_BYTES)] {
+            assert_eq!(self.one(0, op).result, Err(Fault::ReadOnly), "no writes are taken");
         }
-        assert_eq!(
-            self.one(0, Op::Flush).result,
-            Ok(()),
-            "flushing nothing is fine"
-        );
+        assert_eq!(self.one(0, Op::Flush).result, Ok(()), "flushing nothing is fine");
     }
 
     fn written_bytes_come_back(&mut self) {
@@ -264,67 +195,35 @@ impl Exam<'_> {
             for durability in [Durability::Cached, Durability::Fua] {
                 let data = noise(seed, block);
                 let op = Op::Write(Payload::from_slice(&data), durability);
-                assert_eq!(
-                    self.one(sector, op).result,
-                    Ok(()),
-                    "a write inside succeeds"
-                );
+                assert_eq!(self.one(sector, op).result, Ok(()), "a write inside succeeds");
                 assert_eq!(self.read(sector, block), data, "and reads back");
             }
         }
         assert_eq!(self.one(0, Op::Flush).result, Ok(()));
-        assert_eq!(
-            self.one(u64::MAX, Op::Flush).result,
-            Ok(()),
-            "a flush has no place"
-        );
+        assert_eq!(self.one(u64::MAX, Op::Flush).result, Ok(()), "a flush has no place");
         let untouched = self.read(per_block, block);
-        let outside = Op::Write(
-            Payload::from_slice(&noise(4, 2 * block)),
-            Durability::Cached,
-        );
+        let outside = Op::Write(Payload::from_slice(&noise(4, 2 * block)), Durability::Cached);
         assert_eq!(self.one(last, outside).result, Err(Fault::OutOfRange));
-        assert_eq!(
-            self.read(last, block),
-            noise(3, block),
-            "a refused write touches nothing"
-        );
+        assert_eq!(self.read(last, block), noise(3, block), "a refused write touches nothing");
         assert_eq!(self.read(per_block, block), untouched);
     }
 
     fn zero_and_discard(&mut self) {
         let block = self.block();
         let per_block = block as u64 / SECTOR_BYTES;
-        let fill = Op::Write(
-            Payload::from_slice(&noise(5, 4 * block)),
-            Durability::Cached,
-        );
+        let fill = Op::Write(Payload::from_slice(&noise(5, 4 * block)), Durability::Cached);
         assert_eq!(self.one(0, fill).result, Ok(()));
         assert_eq!(self.one(per_block, Op::Zero(per_block)).result, Ok(()));
         let now = self.read(0, 4 * block);
         let before = noise(5, 4 * block);
-        assert_eq!(
-            now[..block],
-            before[..block],
-            "zeroing leaves the neighbours alone"
-        );
-        assert!(
-            now[block..2 * block].iter().all(|&b| b == 0),
-            "zeroed blocks read as zeros"
-        );
+        assert_eq!(now[..block], before[..block], "zeroing leaves the neighbours alone");
+        assert!(now[block..2 * block].iter().all(|&b| b == 0), "zeroed blocks read as zeros");
         assert_eq!(now[2 * block..], before[2 * block..]);
         let promised = self.device.geometry().discard_zeroes;
-        assert_eq!(
-            self.one(2 * per_block, Op::Discard(per_block)).result,
-            Ok(())
-        );
+        assert_eq!(self.one(2 * per_block, Op::Discard(per_block)).result, Ok(()));
         let now = self.read(0, 4 * block);
         assert!(!promised || now[2 * block..3 * block].iter().all(|&b| b == 0));
-        assert_eq!(
-            now[3 * block..],
-            before[3 * block..],
-            "discarding leaves the neighbours alone"
-        );
+        assert_eq!(now[3 * block..], before[3 * block..], "discarding leaves the neighbours alone");
     }
 
     /// Waves of requests that do not overlap within a wave, against a map of blocks.
@@ -349,10 +248,7 @@ impl Exam<'_> {
                     requests.push((at * per_block, op));
                     checks.push(None);
                 } else {
-                    requests.push((
-                        at * per_block,
-                        Op::Read(Buf::zeroed(block * count as usize)),
-                    ));
+                    requests.push((at * per_block, Op::Read(Buf::zeroed(block * count as usize))));
                     checks.push(Some(at));
                 }
                 at += count + rng.below(8);
@@ -364,11 +260,7 @@ impl Exam<'_> {
                 };
                 for (i, piece) in buf.chunks(block).enumerate() {
                     let wanted = model.get(&(at + i as u64));
-                    assert!(
-                        wanted.is_none_or(|w| w == piece),
-                        "block {} differs",
-                        at + i as u64
-                    );
+                    assert!(wanted.is_none_or(|w| w == piece), "block {} differs", at + i as u64);
                 }
             }
             if wave % 8 == 0 {
@@ -376,11 +268,7 @@ impl Exam<'_> {
             }
         }
         for (at, data) in model {
-            assert_eq!(
-                self.read(at * per_block, block),
-                data,
-                "block {at} at the end"
-            );
+            assert_eq!(self.read(at * per_block, block), data, "block {at} at the end");
         }
     }
 }

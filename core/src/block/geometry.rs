@@ -49,10 +49,8 @@ impl Geometry {
             return Ok(());
         }
         let bytes = request.op.bytes();
-        let end = bytes
-            .div_ceil(SECTOR_BYTES)
-            .checked_add(request.sector)
-            .ok_or(Fault::OutOfRange)?;
+        let end =
+            bytes.div_ceil(SECTOR_BYTES).checked_add(request.sector).ok_or(Fault::OutOfRange)?;
         if end > self.sectors {
             return Err(Fault::OutOfRange);
         }

@@ -22,20 +22,13 @@ pub struct MemDisk {
 impl MemDisk {
     /// A zeroed disk of `sectors` with 512-byte blocks.
     pub fn new(sectors: u64) -> Self {
-        Self::with_geometry(Geometry {
-            discard_zeroes: true,
-            ..Geometry::new(sectors)
-        })
+        Self::with_geometry(Geometry { discard_zeroes: true, ..Geometry::new(sectors) })
     }
 
     /// A zeroed disk of this shape.
     pub fn with_geometry(geometry: Geometry) -> Self {
         let bytes = vec![0; (geometry.sectors * SECTOR_BYTES) as usize];
-        Self {
-            geometry,
-            bytes,
-            queue: VecDeque::new(),
-        }
+        Self { geometry, bytes, queue: VecDeque::new() }
     }
 
     /// A disk that holds these bytes.
@@ -45,15 +38,8 @@ impl MemDisk {
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         let sectors = bytes.len() as u64 / SECTOR_BYTES;
         assert_eq!(bytes.len() as u64, sectors * SECTOR_BYTES, "whole sectors");
-        let geometry = Geometry {
-            discard_zeroes: true,
-            ..Geometry::new(sectors)
-        };
-        Self {
-            geometry,
-            bytes,
-            queue: VecDeque::new(),
-        }
+        let geometry = Geometry { discard_zeroes: true, ..Geometry::new(sectors) };
+        Self { geometry, bytes, queue: VecDeque::new() }
     }
 
     /// The contents, beneath the queue.
@@ -120,11 +106,7 @@ mod tests {
     fn meets_the_examiner() {
         for block_bytes in [512, 4096] {
             for queue_depth in [1, 2, 128] {
-                let geometry = Geometry {
-                    block_bytes,
-                    queue_depth,
-                    ..Geometry::new(1 << 12)
-                };
+                let geometry = Geometry { block_bytes, queue_depth, ..Geometry::new(1 << 12) };
                 conformance::examine(
                     &mut MemDisk::with_geometry(geometry),
                     &mut StepClock::default(),
@@ -135,13 +117,7 @@ mod tests {
 
     #[test]
     fn a_read_only_disk_meets_the_examiner() {
-        let geometry = Geometry {
-            read_only: true,
-            ..Geometry::new(1 << 12)
-        };
-        conformance::examine(
-            &mut MemDisk::with_geometry(geometry),
-            &mut StepClock::default(),
-        );
+        let geometry = Geometry { read_only: true, ..Geometry::new(1 << 12) };
+        conformance::examine(&mut MemDisk::with_geometry(geometry), &mut StepClock::default());
     }
 }

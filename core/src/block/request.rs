@@ -73,11 +73,7 @@ impl Request {
 
     /// This request, answered.
     pub fn complete(self, result: Result<(), Fault>) -> Completion {
-        Completion {
-            tag: self.tag,
-            op: self.op,
-            result,
-        }
+        Completion { tag: self.tag, op: self.op, result }
     }
 }
 

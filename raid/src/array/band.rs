@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use holdfast_core::block::{Durability, Fault, Op};
+use holdfast_core::block::{Durability, Fault};
 use holdfast_core::buf::{Buf, Payload};
 use holdfast_core::size::SECTOR_BYTES;
 use holdfast_core::slab::Key;
@@ -23,9 +23,6 @@ use super::plan::{How, SlotView, plan_write, rebuild_reads};
 use super::{Array, Kind, State, Unit};
 use crate::event::Event;
 use crate::layout::{Layout, Roles};
-
-/// The smallest range worth trying by itself, in sectors.
-const BLOCK_SECTORS: u64 = 8;
 
 /// A request's share in a band.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +37,9 @@ pub(super) struct Band {
     /// Rows, in sectors from the start of the chunk.
     pub(super) rows: Range<u64>,
     /// First sector in each member's data.
-    first: u64,
+    pub(super) first: u64,
     pub(super) lock: Option<Key>,
-    reserved: u64,
+    pub(super) reserved: u64,
     pub(super) work: Work,
     /// By slot; empty until more than one member is needed.
     pub(super) cells: Vec<Cell>,
@@ -52,12 +49,7 @@ pub(super) struct Band {
 #[derive(Debug)]
 pub(super) enum Work {
     /// One data member's rows are wanted, at this byte of the request's buffer.
-    Read {
-        op: Key,
-        d: u32,
-        at: usize,
-        phase: ReadPhase,
-    },
+    Read { op: Key, d: u32, at: usize, phase: ReadPhase },
     Write {
         parts: Vec<Part>,
         data: Vec<Option<Payload>>,
@@ -110,17 +102,8 @@ pub(super) enum CellState {
 }
 
 impl Band {
-    fn new(stripe: u64, rows: Range<u64>, work: Work, reserved: u64) -> Self {
-        Self {
-            stripe,
-            rows,
-            first: 0,
-            lock: None,
-            reserved,
-            work,
-            cells: Vec::new(),
-            left: 0,
-        }
+    pub(super) fn new(stripe: u64, rows: Range<u64>, work: Work, reserved: u64) -> Self {
+        Self { stripe, rows, first: 0, lock: None, reserved, work, cells: Vec::new(), left: 0 }
     }
 
     pub(super) fn write(
@@ -132,17 +115,7 @@ impl Band {
         reserved: u64,
     ) -> Self {
         let phase = WritePhase::New;
-        Self::new(
-            stripe,
-            rows,
-            Work::Write {
-                parts,
-                data,
-                durability,
-                phase,
-            },
-            reserved,
-        )
+        Self::new(stripe, rows, Work::Write { parts, data, durability, phase }, reserved)
     }
 
     /// First sector of the rows in each member's data.
@@ -158,7 +131,7 @@ impl Band {
         (self.sectors() * SECTOR_BYTES) as usize
     }
 
-    const fn is_write(&self) -> bool {
+    pub(super) const fn is_write(&self) -> bool {
         matches!(self.work, Work::Write { .. })
     }
 
@@ -173,9 +146,7 @@ impl Band {
 
 impl Array {
     pub(super) fn parity(&self) -> &crate::layout::Parity {
-        let Layout::Parity(parity) = &self.layout else {
-            unreachable!("a parity level")
-        };
+        let Layout::Parity(parity) = &self.layout else { unreachable!("a parity level") };
         parity
     }
 
@@ -192,23 +163,12 @@ impl Array {
         at: usize,
     ) {
         let bytes = (rows.end - rows.start) * SECTOR_BYTES;
-        let share = if self.is_degraded() {
-            u64::from(self.parity().members())
-        } else {
-            1
-        };
+        let share = if self.is_degraded() { u64::from(self.parity().members()) } else { 1 };
         self.reserved += bytes * share;
-        let work = Work::Read {
-            op,
-            d,
-            at,
-            phase: ReadPhase::Direct,
-        };
+        let work = Work::Read { op, d, at, phase: ReadPhase::Direct };
         let start = stripe * u64::from(self.parity().chunk_sectors());
         let range = start + rows.start..start + rows.end;
-        let key = self
-            .bands
-            .insert(Band::new(stripe, rows, work, bytes * share));
+        let key = self.bands.insert(Band::new(stripe, rows, work, bytes * share));
         self.lock(range.start, range.end, Mode::Shared, Unit::Band(key));
     }
 
@@ -218,11 +178,7 @@ impl Array {
         band.first = band.stripe * chunk + band.rows.start;
         let (first, end) = (band.first, band.first + band.sectors());
         match &mut band.work {
-            Work::Read {
-                d,
-                phase: ReadPhase::Direct,
-                ..
-            } => {
+            Work::Read { d, phase: ReadPhase::Direct, .. } => {
                 let d = *d;
                 self.read_direct(key, d);
             }
@@ -251,16 +207,11 @@ impl Array {
         let band = &self.bands[key];
         let view = |slot: usize| {
             let Some(member) = self.member_on(slot as u32) else {
-                return SlotView {
-                    readable: false,
-                    writable: false,
-                };
+                return SlotView { readable: false, writable: false };
             };
             let member = &self.members[member];
-            let unread = band
-                .cells
-                .get(slot)
-                .is_some_and(|cell| matches!(cell.state, CellState::Unread(_)));
+            let unread =
+                band.cells.get(slot).is_some_and(|cell| matches!(cell.state, CellState::Unread(_)));
             let held = band.cells.get(slot).is_some_and(|cell| cell.buf.is_some());
             SlotView {
                 readable: held || (!unread && member.can_read(band.first, band.sectors())),
@@ -280,13 +231,9 @@ impl Array {
         if !self.members[member].can_read(first, sectors) {
             return self.rebuild_read(key);
         }
-        let Work::Read { op, .. } = self.bands[key].work else {
-            unreachable!("a read")
-        };
+        let Work::Read { op, .. } = self.bands[key].work else { unreachable!("a read") };
         let op = &mut self.ops[op];
-        let Kind::Read(buf) = &mut op.kind else {
-            unreachable!("a read has a buffer")
-        };
+        let Kind::Read(buf) = &mut op.kind else { unreachable!("a read has a buffer") };
         let buf = match buf.len() == bytes {
             true => std::mem::replace(buf, Buf::zeroed(0)),
             false => Buf::zeroed(bytes),
@@ -299,9 +246,7 @@ impl Array {
     fn rebuild_read(&mut self, key: Key) {
         self.make_cells(key);
         let band = &mut self.bands[key];
-        let Work::Read { op, phase, .. } = &mut band.work else {
-            unreachable!("a read")
-        };
+        let Work::Read { op, phase, .. } = &mut band.work else { unreachable!("a read") };
         *phase = ReadPhase::Rebuild;
         let op = *op;
         self.restore_buffer(op);
@@ -362,13 +307,7 @@ impl Array {
 
     pub(super) fn band_read(&mut self, key: Key, slot: u32, result: Result<Buf, Fault>) {
         self.bands[key].left -= 1;
-        if let Work::Read {
-            op,
-            at,
-            phase: ReadPhase::Direct,
-            ..
-        } = self.bands[key].work
-        {
+        if let Work::Read { op, at, phase: ReadPhase::Direct, .. } = self.bands[key].work {
             match result {
                 Ok(buf) => {
                     self.deliver_band(op, at, buf);
@@ -397,9 +336,7 @@ impl Array {
     pub(super) fn deliver_band(&mut self, op: Key, at: usize, from: Buf) {
         let op = &mut self.ops[op];
         let whole = Self::bytes_of(op.sectors);
-        let Kind::Read(into) = &mut op.kind else {
-            unreachable!("a read has a buffer")
-        };
+        let Kind::Read(into) = &mut op.kind else { unreachable!("a read has a buffer") };
         if into.len() == whole {
             into[at..at + from.len()].copy_from_slice(&from);
         } else {
@@ -412,9 +349,7 @@ impl Array {
         self.make_cells(key);
         let band = &mut self.bands[key];
         let (first, end, stripe) = (band.first, band.first + band.sectors(), band.stripe);
-        let Work::Write { data, phase, .. } = &mut band.work else {
-            unreachable!("a write")
-        };
+        let Work::Write { data, phase, .. } = &mut band.work else { unreachable!("a write") };
         *phase = WritePhase::Reading;
         let written: Vec<bool> = data.iter().map(Option::is_some).collect();
         let (roles, k) = (self.roles(stripe), self.parity().data_members());
@@ -438,112 +373,6 @@ impl Array {
         }
     }
 
-    /// Whether parts of the rows may fare better than the whole: some member there is bad in some
-    /// of its sectors only.
-    fn can_shatter(&self, key: Key) -> bool {
-        let band = &self.bands[key];
-        band.sectors() > BLOCK_SECTORS
-            && (0..self.slots.len()).any(|slot| {
-                let Some(member) = self.member_on(slot as u32) else {
-                    return false;
-                };
-                let member = &self.members[member];
-                let medium = matches!(
-                    band.cells[slot].state,
-                    CellState::Unread(Fault::Medium | Fault::Corrupt)
-                );
-                let partly = matches!(
-                    member.state,
-                    State::InSync { .. } | State::Rebuilding { .. }
-                );
-                medium || (partly && !member.can_read(band.first, band.sectors()))
-            })
-    }
-
-    /// Cuts a band into blocks under the same lock. What was read so far is read again.
-    fn shatter_band(&mut self, key: Key) {
-        let band = self.bands.remove(key).expect("a running band");
-        let lock = band.lock.expect("a running band has its lock");
-        let mut pieces: Vec<Range<u64>> = Vec::new();
-        let mut lo = band.rows.start;
-        while lo < band.rows.end {
-            let hi = (lo / BLOCK_SECTORS * BLOCK_SECTORS + BLOCK_SECTORS).min(band.rows.end);
-            pieces.push(lo..hi);
-            lo = hi;
-        }
-        let more = pieces.len() as u32 - 1;
-        self.locks.share(lock, more);
-        let mut reserved = band.reserved;
-        for rows in pieces {
-            let bytes = Self::bytes_of(rows.start - band.rows.start)
-                ..Self::bytes_of(rows.end - band.rows.start);
-            let work = match &band.work {
-                Work::Read { op, d, at, .. } => {
-                    let phase = ReadPhase::Rebuild;
-                    Work::Read {
-                        op: *op,
-                        d: *d,
-                        at: at + bytes.start,
-                        phase,
-                    }
-                }
-                Work::Write {
-                    parts,
-                    data,
-                    durability,
-                    phase,
-                } => Work::Write {
-                    parts: parts.clone(),
-                    data: data
-                        .iter()
-                        .map(|d| Some(d.as_ref()?.slice(bytes.clone())))
-                        .collect(),
-                    durability: *durability,
-                    phase: *phase,
-                },
-                Work::Discard { .. } => unreachable!("a discard is never cut"),
-            };
-            // A direct read of the block may work where the whole did not.
-            let work = match work {
-                Work::Read { op, d, at, .. } => Work::Read {
-                    op,
-                    d,
-                    at,
-                    phase: ReadPhase::Direct,
-                },
-                write => write,
-            };
-            let mut block = Band::new(band.stripe, rows, work, reserved);
-            reserved = 0;
-            block.lock = Some(lock);
-            if band.is_write()
-                && let Some(intent) = &mut self.intent
-            {
-                let start = band.first - band.rows.start;
-                intent.begin(start + block.rows.start..start + block.rows.end);
-            }
-            let block = self.bands.insert(block);
-            self.ready.push_back(Unit::Band(block));
-        }
-        match &band.work {
-            Work::Read { op, .. } => self.ops[*op].left += more,
-            Work::Write { parts, .. } => {
-                for part in parts {
-                    self.ops[part.op].left += more;
-                }
-                *self
-                    .busy
-                    .get_mut(&band.stripe)
-                    .expect("a write keeps its stripe busy") += more;
-                // Each block has begun its own rows by now and will end them.
-                if let Some(intent) = &mut self.intent {
-                    intent.end(band.first..band.first + band.sectors(), self.now);
-                }
-            }
-            Work::Discard { .. } => unreachable!("a discard is never cut"),
-        }
-    }
-
     /// The level has lost too much for these rows.
     fn fail_band(&mut self, key: Key) {
         let band = &self.bands[key];
@@ -557,17 +386,10 @@ impl Array {
             })
             .unwrap_or_else(|| self.band_missing_fault(key));
         let views = self.views(key);
-        let slots = (0..self.slots.len() as u32)
-            .filter(|&slot| !views[slot as usize].readable)
-            .collect();
+        let slots =
+            (0..self.slots.len() as u32).filter(|&slot| !views[slot as usize].readable).collect();
         let (sector, sectors) = self.array_range(key);
-        self.events.push_back(Event::RangeFailed {
-            sector,
-            sectors,
-            write,
-            fault,
-            slots,
-        });
+        self.events.push_back(Event::RangeFailed { sector, sectors, write, fault, slots });
         if write {
             self.end_write_of(key);
         }
@@ -575,9 +397,7 @@ impl Array {
     }
 
     fn band_missing_fault(&self, key: Key) -> Fault {
-        let missing = (0..self.slots.len() as u32)
-            .filter(|&s| self.member_on(s).is_none())
-            .count();
+        let missing = (0..self.slots.len() as u32).filter(|&s| self.member_on(s).is_none()).count();
         let band = &self.bands[key];
         let rebuilt_past = |slot: u32| {
             self.member_on(slot).is_some_and(|member| {
@@ -585,15 +405,9 @@ impl Array {
                 matches!(member.state, State::Rebuilding { done, .. } if band.first + band.sectors() > done)
             })
         };
-        let rebuilding = (0..self.slots.len() as u32)
-            .filter(|&slot| rebuilt_past(slot))
-            .count();
+        let rebuilding = (0..self.slots.len() as u32).filter(|&slot| rebuilt_past(slot)).count();
         let parity = self.parity().parity_members() as usize;
-        if missing + rebuilding > parity {
-            Fault::Gone
-        } else {
-            Fault::Medium
-        }
+        if missing + rebuilding > parity { Fault::Gone } else { Fault::Medium }
     }
 
     /// The array range a band reads or writes; from its first to its last written member.
@@ -614,56 +428,6 @@ impl Array {
         }
     }
 
-    /// Cuts the next whole stripe off a discard; what is less than a stripe has no effect.
-    pub(super) fn cut_discard(&mut self, key: Key) {
-        let parity = self.parity();
-        let chunk = u64::from(parity.chunk_sectors());
-        let width = chunk * u64::from(parity.data_members());
-        let op = &self.ops[key];
-        let at = op.sector + op.issued;
-        let skip = at.next_multiple_of(width) - at;
-        if skip + width > op.sectors - op.issued {
-            self.ops[key].issued = self.ops[key].sectors;
-            return;
-        }
-        let stripe = (at + skip) / width;
-        self.dispatch(stripe);
-        let op = &mut self.ops[key];
-        op.issued += skip + width;
-        op.left += 1;
-        let work = Work::Discard {
-            op: key,
-            gated: false,
-        };
-        let band = self.bands.insert(Band::new(stripe, 0..chunk, work, 0));
-        let start = stripe * chunk;
-        self.lock(start, start + chunk, Mode::Exclusive, Unit::Band(band));
-    }
-
-    fn discard_stripe(&mut self, key: Key) {
-        self.make_cells(key);
-        let (first, sectors) = (self.bands[key].first, self.bands[key].sectors());
-        let members: Vec<(u32, usize)> = (0..self.slots.len() as u32)
-            .filter_map(|slot| Some((slot, self.member_on(slot)?)))
-            .collect();
-        if members.len() < self.slots.len() {
-            // A member went since: let the stripe be.
-            self.end_write_of(key);
-            return self.finish_band(key, Ok(()));
-        }
-        self.bands[key].left = members.len() as u32;
-        for (slot, member) in members {
-            let at = self.members[member].data_offset() + first;
-            let leg = Leg::Band(key, slot);
-            self.issue(
-                member,
-                at,
-                Op::Discard(sectors),
-                super::leg::Owner::Leg(leg),
-            );
-        }
-    }
-
     pub(super) fn end_write_of(&mut self, key: Key) {
         let band = &self.bands[key];
         let (start, end) = (band.first, band.first + band.sectors());
@@ -672,17 +436,11 @@ impl Array {
 
     pub(super) fn finish_band(&mut self, key: Key, result: Result<(), Fault>) {
         let band = self.bands.remove(key).expect("a band is finished once");
-        self.release(
-            band.lock.expect("a finished band had its lock"),
-            band.reserved,
-        );
+        self.release(band.lock.expect("a finished band had its lock"), band.reserved);
         match band.work {
             Work::Read { op, .. } | Work::Discard { op, .. } => self.unit_done(op, result),
             Work::Write { parts, .. } => {
-                let busy = self
-                    .busy
-                    .get_mut(&band.stripe)
-                    .expect("a write keeps its stripe busy");
+                let busy = self.busy.get_mut(&band.stripe).expect("a write keeps its stripe busy");
                 *busy -= 1;
                 if *busy == 0 {
                     self.busy.remove(&band.stripe);

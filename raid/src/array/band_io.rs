@@ -20,9 +20,7 @@ type Update = (u32, Payload);
 impl Array {
     /// Everything a lost data member's rows can be recovered from has been read.
     pub(super) fn recovered_read(&mut self, key: Key) {
-        let Work::Read { op, d, at, .. } = self.bands[key].work else {
-            unreachable!("a read")
-        };
+        let Work::Read { op, d, at, .. } = self.bands[key].work else { unreachable!("a read") };
         let roles = self.roles(self.bands[key].stripe);
         let k = self.parity().data_members();
         let bytes = self.bands[key].bytes();
@@ -39,9 +37,7 @@ impl Array {
         if updates.is_empty() {
             return self.finish_band(key, Ok(()));
         }
-        let Work::Read { phase, .. } = &mut self.bands[key].work else {
-            unreachable!("a read")
-        };
+        let Work::Read { phase, .. } = &mut self.bands[key].work else { unreachable!("a read") };
         *phase = ReadPhase::Mending;
         self.write_cells(key, updates, Durability::Cached);
     }
@@ -85,13 +81,7 @@ impl Array {
     /// All that the plan wanted has been read: compute parity and write.
     pub(super) fn compute_band(&mut self, key: Key, how: How) {
         let band = &mut self.bands[key];
-        let Work::Write {
-            data,
-            phase,
-            durability,
-            ..
-        } = &mut band.work
-        else {
+        let Work::Write { data, phase, durability, .. } = &mut band.work else {
             unreachable!("a write")
         };
         *phase = WritePhase::Writing;
@@ -100,9 +90,7 @@ impl Array {
         let k = self.parity().data_members();
         let bytes = self.bands[key].bytes();
         let takes = |array: &Self, slot: u32| {
-            array
-                .member_on(slot)
-                .is_some_and(|m| array.members[m].is_writable())
+            array.member_on(slot).is_some_and(|m| array.members[m].is_writable())
         };
         let wants_p = takes(self, roles.p);
         let wants_q = roles.q.is_some_and(|q| takes(self, q));
@@ -110,11 +98,8 @@ impl Array {
         let mut updates: Vec<Update> = Vec::new();
         if how == How::Rebuild {
             recover_data(&mut self.bands[key].cells, &roles, k, bytes);
-            let unwritten = |slot: u32| {
-                roles
-                    .data_index(slot)
-                    .is_some_and(|d| data[d as usize].is_none())
-            };
+            let unwritten =
+                |slot: u32| roles.data_index(slot).is_some_and(|d| data[d as usize].is_none());
             updates = self.members_to_mend(key, &roles, unwritten);
         }
         let cells = &mut self.bands[key].cells;
@@ -155,10 +140,7 @@ impl Array {
         let settled =
             |cell: &Cell| !matches!(cell.state, CellState::Bad(_) | CellState::Unwritten(_));
         let faultless = band.cells.iter().all(settled);
-        let full = band
-            .cells
-            .iter()
-            .any(|c| c.state == CellState::Unwritten(Fault::Full));
+        let full = band.cells.iter().any(|c| c.state == CellState::Unwritten(Fault::Full));
         let result = match () {
             () if full => Err(Fault::Full),
             () if faultless || self.level_holds(key) => Ok(()),
@@ -177,13 +159,7 @@ impl Array {
             let slots = (0..self.slots.len() as u32)
                 .filter(|&slot| !settled(&self.bands[key].cells[slot as usize]))
                 .collect();
-            let event = Event::RangeFailed {
-                sector: first,
-                sectors,
-                write: true,
-                fault,
-                slots,
-            };
+            let event = Event::RangeFailed { sector: first, sectors, write: true, fault, slots };
             self.events.push_back(event);
         }
         self.end_write_of(key);
@@ -196,25 +172,18 @@ impl Array {
             CellState::Bad(_) => Some(Fault::Medium),
             _ => None,
         };
-        self.bands[key]
-            .cells
-            .iter()
-            .find_map(fault)
-            .unwrap_or(Fault::Gone)
+        self.bands[key].cells.iter().find_map(fault).unwrap_or(Fault::Gone)
     }
 
     /// Whether no sector of the rows misses more slots than the level has parity.
     fn level_holds(&self, key: Key) -> bool {
         let band = &self.bands[key];
         let (first, sectors) = (band.member_sector(), band.sectors());
-        let holes: Vec<Vec<Range<u64>>> = (0..self.slots.len())
-            .map(|slot| self.holes(key, slot))
-            .collect();
+        let holes: Vec<Vec<Range<u64>>> =
+            (0..self.slots.len()).map(|slot| self.holes(key, slot)).collect();
         let parity = self.parity().parity_members() as usize;
         (first..first + sectors).all(|sector| {
-            let lost = holes
-                .iter()
-                .filter(|ranges| ranges.iter().any(|r| r.contains(&sector)));
+            let lost = holes.iter().filter(|ranges| ranges.iter().any(|r| r.contains(&sector)));
             lost.count() <= parity
         })
     }
@@ -268,16 +237,9 @@ fn recover_data(cells: &mut [Cell], roles: &Roles, k: u32, bytes: usize) {
         let mut data: Vec<DataBlock<'_>> = bufs
             .iter_mut()
             .enumerate()
-            .map(|(d, buf)| DataBlock {
-                exponent: roles.exponent(d as u32),
-                bytes: buf,
-            })
+            .map(|(d, buf)| DataBlock { exponent: roles.exponent(d as u32), bytes: buf })
             .collect();
-        let mut blocks = Blocks {
-            data: &mut data,
-            p: p.as_deref_mut(),
-            q: q.as_deref_mut(),
-        };
+        let mut blocks = Blocks { data: &mut data, p: p.as_deref_mut(), q: q.as_deref_mut() };
         parity::recover(&mut blocks, &lost).expect("the plan read enough");
         cells[roles.p as usize].buf = p;
         if let Some(slot) = roles.q {
@@ -331,10 +293,7 @@ fn new_parity(
             Some(new) => new,
             None => {
                 let slot = roles.data_slot(d as u32) as usize;
-                cells[slot]
-                    .buf
-                    .as_ref()
-                    .expect("the plan read or recovered it")
+                cells[slot].buf.as_ref().expect("the plan read or recovered it")
             }
         }
     };

@@ -87,10 +87,7 @@ impl Array {
     pub fn fail_member(&mut self, now: Instant, member: usize) -> Result<(), Refusal> {
         self.advance(now);
         self.check_running()?;
-        let device = self
-            .members
-            .get(member)
-            .ok_or(Refusal::NoSuchMember { member })?;
+        let device = self.members.get(member).ok_or(Refusal::NoSuchMember { member })?;
         let slot = device.slot();
         if matches!(device.state, State::Stale { .. } | State::Foreign) {
             return Err(Refusal::NoSuchMember { member });
@@ -98,9 +95,7 @@ impl Array {
         if self.fail(member, FailReason::Requested) {
             return Ok(());
         }
-        Err(Refusal::CannotSpare {
-            slot: slot.unwrap_or(0),
-        })
+        Err(Refusal::CannotSpare { slot: slot.unwrap_or(0) })
     }
 
     /// Forgets a faulty member or a spare: its number in the role table becomes free.
@@ -109,10 +104,7 @@ impl Array {
     pub fn remove_member(&mut self, now: Instant, member: usize) -> Result<(), Refusal> {
         self.advance(now);
         self.check_running()?;
-        let device = self
-            .members
-            .get(member)
-            .ok_or(Refusal::NoSuchMember { member })?;
+        let device = self.members.get(member).ok_or(Refusal::NoSuchMember { member })?;
         if let Some(slot) = device.slot() {
             return Err(Refusal::InUse { member, slot });
         }
@@ -142,17 +134,13 @@ impl Array {
         self.check_running()?;
         let level = self.layout.shape().level;
         if !level.is_redundant() {
-            return Err(Refusal::NoRedundancy {
-                level: level.name(),
-            });
+            return Err(Refusal::NoRedundancy { level: level.name() });
         }
         if geometry.read_only {
             return Err(Refusal::Unsuitable("it is read-only"));
         }
         if geometry.block_bytes > self.identity.block_bytes {
-            return Err(Refusal::Unsuitable(
-                "its logical blocks are larger than the array's",
-            ));
+            return Err(Refusal::Unsuitable("its logical blocks are larger than the array's"));
         }
         let model = self
             .members
@@ -164,17 +152,9 @@ impl Array {
         let mut superblock = model;
         superblock
             .become_spare(number, new.device_uuid, new.write_mostly, geometry.sectors)
-            .map_err(|needs| Refusal::TooSmall {
-                has: geometry.sectors,
-                needs,
-            })?;
-        let mut member = Member::new(
-            geometry,
-            Some(superblock),
-            State::Spare,
-            BadBlocks::default(),
-            None,
-        );
+            .map_err(|needs| Refusal::TooSmall { has: geometry.sectors, needs })?;
+        let mut member =
+            Member::new(geometry, Some(superblock), State::Spare, BadBlocks::default(), None);
         // An old log on the device must not outlive its old array.
         member.bad_changed = true;
         self.members.push(member);
@@ -191,12 +171,10 @@ impl Array {
     fn free_number(&self, model: &Superblock) -> Option<u32> {
         let taken = |number: u32| {
             let ours = |m: &Member| m.is_current() || matches!(m.state, State::Faulty { .. });
-            self.members.iter().any(|m| {
-                ours(m)
-                    && m.superblock
-                        .as_ref()
-                        .is_some_and(|sb| sb.dev_number == number)
-            }) || model.role_of(number) != Role::Spare
+            self.members
+                .iter()
+                .any(|m| ours(m) && m.superblock.as_ref().is_some_and(|sb| sb.dev_number == number))
+                || model.role_of(number) != Role::Spare
         };
         (0..crate::superblock::MAX_DEV).find(|&number| !taken(number))
     }
@@ -206,9 +184,7 @@ impl Array {
         self.advance(now);
         let level = self.layout.shape().level;
         if !level.is_redundant() {
-            return Err(Refusal::NoRedundancy {
-                level: level.name(),
-            });
+            return Err(Refusal::NoRedundancy { level: level.name() });
         }
         if self.stopping || self.broken {
             return Err(Refusal::NotRunning);

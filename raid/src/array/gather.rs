@@ -40,22 +40,15 @@ pub(super) struct Gathered {
 
 impl Gathered {
     fn overlaps(&self, d: u32, lo: u64, hi: u64) -> bool {
-        self.segments
-            .iter()
-            .any(|s| s.d == d && s.lo < hi && lo < s.hi)
+        self.segments.iter().any(|s| s.d == d && s.lo < hi && lo < s.hi)
     }
 }
 
 impl Array {
     /// Cuts the next chunk's worth off a request to a parity level.
     pub(super) fn cut_band(&mut self, key: Key) {
-        let Layout::Parity(parity) = &self.layout else {
-            unreachable!("only parity has bands")
-        };
-        let (chunk, members) = (
-            u64::from(parity.chunk_sectors()),
-            u64::from(parity.members()),
-        );
+        let Layout::Parity(parity) = &self.layout else { unreachable!("only parity has bands") };
+        let (chunk, members) = (u64::from(parity.chunk_sectors()), u64::from(parity.members()));
         let op = &self.ops[key];
         let (stripe, d, lo) = parity.locate(op.sector + op.issued);
         // Rows are cut so that even the widest stripe's share fits into memory.
@@ -75,11 +68,7 @@ impl Array {
             // Zeros are a write like any other: parity stays true.
             _ => (Payload::zeroed(bytes.len()), Durability::Cached),
         };
-        if self
-            .gathered
-            .get(&stripe)
-            .is_some_and(|g| g.overlaps(d, lo, hi))
-        {
+        if self.gathered.get(&stripe).is_some_and(|g| g.overlaps(d, lo, hi)) {
             self.dispatch(stripe);
         }
         let share = if self.is_degraded() { members } else { 3 };
@@ -90,14 +79,7 @@ impl Array {
         op.left += 1;
         let gathered = self.gathered.entry(stripe).or_default();
         gathered.reserved += reserved;
-        gathered.segments.push(Segment {
-            op: key,
-            d,
-            lo,
-            hi,
-            data,
-            durability,
-        });
+        gathered.segments.push(Segment { op: key, d, lo, hi, data, durability });
     }
 
     /// Sends out what was gathered for stripes with nothing in flight.
@@ -105,12 +87,8 @@ impl Array {
         if self.gathered.is_empty() {
             return;
         }
-        let idle: Vec<u64> = self
-            .gathered
-            .keys()
-            .copied()
-            .filter(|s| !self.busy.contains_key(s))
-            .collect();
+        let idle: Vec<u64> =
+            self.gathered.keys().copied().filter(|s| !self.busy.contains_key(s)).collect();
         for stripe in idle {
             self.dispatch(stripe);
         }
@@ -121,9 +99,7 @@ impl Array {
         let Some(gathered) = self.gathered.remove(&stripe) else {
             return;
         };
-        let Layout::Parity(parity) = &self.layout else {
-            unreachable!("only parity gathers")
-        };
+        let Layout::Parity(parity) = &self.layout else { unreachable!("only parity gathers") };
         let (k, chunk) = (parity.data_members(), u64::from(parity.chunk_sectors()));
         let mut reserved = gathered.reserved;
         for (lo, hi) in cut(&gathered.segments) {
@@ -150,11 +126,7 @@ fn cut(segments: &[Segment]) -> Vec<(u64, u64)> {
     let edges: BTreeSet<u64> = segments.iter().flat_map(|s| [s.lo, s.hi]).collect();
     let edges: Vec<u64> = edges.into_iter().collect();
     let written = |lo: u64, hi: u64| -> BTreeSet<u32> {
-        segments
-            .iter()
-            .filter(|s| s.lo <= lo && hi <= s.hi)
-            .map(|s| s.d)
-            .collect()
+        segments.iter().filter(|s| s.lo <= lo && hi <= s.hi).map(|s| s.d).collect()
     };
     let mut bands: Vec<(u64, u64)> = Vec::new();
     let mut last = BTreeSet::new();
@@ -183,10 +155,8 @@ fn fill(
     let mut durability = Durability::Cached;
     let bytes = |sectors: u64| (sectors * SECTOR_BYTES) as usize;
     for d in 0..k {
-        let mine: Vec<&Segment> = segments
-            .iter()
-            .filter(|s| s.d == d && s.lo < hi && lo < s.hi)
-            .collect();
+        let mine: Vec<&Segment> =
+            segments.iter().filter(|s| s.d == d && s.lo < hi && lo < s.hi).collect();
         for segment in &mine {
             ops.insert(segment.op);
             durability = durability.max(segment.durability);
@@ -207,11 +177,7 @@ fn fill(
             }
         };
     }
-    (
-        data,
-        ops.into_iter().map(|op| Part { op }).collect(),
-        durability,
-    )
+    (data, ops.into_iter().map(|op| Part { op }).collect(), durability)
 }
 
 #[cfg(test)]
@@ -222,51 +188,30 @@ mod tests {
     fn segment(slab: &mut Slab<u8>, d: u32, lo: u64, hi: u64, fill: u8) -> Segment {
         let data = Payload::from_slice(&vec![fill; ((hi - lo) * SECTOR_BYTES) as usize]);
         let durability = Durability::Cached;
-        Segment {
-            op: slab.insert(fill),
-            d,
-            lo,
-            hi,
-            data,
-            durability,
-        }
+        Segment { op: slab.insert(fill), d, lo, hi, data, durability }
     }
 
     #[test]
     fn rows_are_cut_where_the_written_members_change() {
         let mut slab = Slab::new();
         let mut cut_of = |parts: &[(u32, u64, u64)]| {
-            let segments: Vec<Segment> = parts
-                .iter()
-                .map(|&(d, lo, hi)| segment(&mut slab, d, lo, hi, 0))
-                .collect();
+            let segments: Vec<Segment> =
+                parts.iter().map(|&(d, lo, hi)| segment(&mut slab, d, lo, hi, 0)).collect();
             cut(&segments)
         };
         assert_eq!(cut_of(&[(0, 0, 8)]), [(0, 8)]);
         // A request that starts inside chunk 0 and ends inside chunk 1.
-        assert_eq!(
-            cut_of(&[(0, 8, 16), (1, 0, 10)]),
-            [(0, 8), (8, 10), (10, 16)]
-        );
+        assert_eq!(cut_of(&[(0, 8, 16), (1, 0, 10)]), [(0, 8), (8, 10), (10, 16)]);
         // Neighbours on one member merge; a gap does not.
-        assert_eq!(
-            cut_of(&[(0, 0, 8), (0, 8, 16), (0, 24, 32)]),
-            [(0, 16), (24, 32)]
-        );
+        assert_eq!(cut_of(&[(0, 0, 8), (0, 8, 16), (0, 24, 32)]), [(0, 16), (24, 32)]);
         // Two members in full.
-        assert_eq!(
-            cut_of(&[(0, 0, 8), (1, 0, 8), (0, 8, 16), (1, 8, 16)]),
-            [(0, 16)]
-        );
+        assert_eq!(cut_of(&[(0, 0, 8), (1, 0, 8), (0, 8, 16), (1, 8, 16)]), [(0, 16)]);
     }
 
     #[test]
     fn merged_segments_keep_their_places() {
         let mut slab = Slab::new();
-        let segments = [
-            segment(&mut slab, 1, 8, 16, 2),
-            segment(&mut slab, 1, 0, 8, 1),
-        ];
+        let segments = [segment(&mut slab, 1, 8, 16, 2), segment(&mut slab, 1, 0, 8, 1)];
         let (data, parts, _) = fill(&segments, 2, 0, 16);
         assert_eq!(parts.len(), 2);
         assert!(data[0].is_none());

@@ -74,17 +74,10 @@ impl Intent {
     /// redundancy is not to be trusted (an unclean array) or merely linger.
     pub(crate) fn new(header: &BitmapHeader, mut image: Vec<u8>, needed: bool) -> Self {
         let bits = header.bits() as usize;
-        image.resize(
-            (HEADER_BYTES + bits.div_ceil(8)).next_multiple_of(PAGE_BYTES),
-            0xff,
-        );
+        image.resize((HEADER_BYTES + bits.div_ceil(8)).next_multiple_of(PAGE_BYTES), 0xff);
         let set = BitSlice::<u8, Lsb0>::from_slice(&image[HEADER_BYTES..])[..bits].to_bitvec();
         let idle = set.iter_ones().map(|bit| (bit, Instant::ZERO)).collect();
-        let needed = if needed {
-            set
-        } else {
-            BitVec::repeat(false, bits)
-        };
+        let needed = if needed { set } else { BitVec::repeat(false, bits) };
         Self {
             image,
             bits,
@@ -163,10 +156,7 @@ impl Intent {
     /// A write has ended, well or not.
     pub(super) fn end(&mut self, range: Range<u64>, now: Instant) {
         for region in self.regions(&range) {
-            let count = self
-                .active
-                .get_mut(&region)
-                .expect("a write ends after it began");
+            let count = self.active.get_mut(&region).expect("a write ends after it began");
             *count -= 1;
             if *count == 0 {
                 self.active.remove(&region);
@@ -253,18 +243,12 @@ impl Intent {
     fn clearable(&self, now: Option<Instant>) -> BTreeSet<usize> {
         let ripe = |since: &Instant| now.is_none_or(|now| now >= *since + self.sleep * 2);
         let candidates = self.idle.iter().filter(|(_, since)| ripe(since));
-        candidates
-            .map(|(&region, _)| region)
-            .filter(|&region| !self.needed[region])
-            .collect()
+        candidates.map(|(&region, _)| region).filter(|&region| !self.needed[region]).collect()
     }
 
     /// When the oldest idle region is ripe.
     fn due(&self) -> Option<Instant> {
-        let ripe = self
-            .idle
-            .iter()
-            .filter(|(region, _)| !self.needed[**region]);
+        let ripe = self.idle.iter().filter(|(region, _)| !self.needed[**region]);
         ripe.map(|(_, since)| *since + self.sleep * 2).min()
     }
 }
@@ -274,11 +258,7 @@ impl Array {
     pub(super) fn intent_due(&self) -> Option<Instant> {
         let intent = self.intent.as_ref()?;
         let may = intent.phase == Phase::Idle && !self.config.read_only && !self.is_degraded();
-        if may && !self.stopping {
-            intent.due()
-        } else {
-            None
-        }
+        if may && !self.stopping { intent.due() } else { None }
     }
 
     /// Starts a bitmap write if one is wanted and none is under way.
@@ -312,10 +292,7 @@ impl Array {
             .filter(|&m| self.members[m].is_writable() && self.members[m].unflushed)
             .collect();
         let intent = self.intent.as_mut().expect("there is a bitmap");
-        intent.phase = Phase::Flushing {
-            left: targets.len() as u32,
-            clearing,
-        };
+        intent.phase = Phase::Flushing { left: targets.len() as u32, clearing };
         if targets.is_empty() {
             return self.clear_bits();
         }
@@ -347,9 +324,8 @@ impl Array {
 
     /// Writes the dirty pages to every member.
     fn write_intent(&mut self) {
-        let targets: Vec<usize> = (0..self.members.len())
-            .filter(|&m| self.members[m].is_current())
-            .collect();
+        let targets: Vec<usize> =
+            (0..self.members.len()).filter(|&m| self.members[m].is_current()).collect();
         let intent = self.intent.as_mut().expect("there is a bitmap");
         let pages: Vec<usize> = std::mem::take(&mut intent.dirty).into_iter().collect();
         let number = intent.wanted;
@@ -363,17 +339,10 @@ impl Array {
         let writes: Vec<(usize, u64, Payload)> = targets
             .iter()
             .filter_map(|&m| Some((m, self.members[m].superblock().bitmap_sector()?)))
-            .flat_map(|(m, at)| {
-                parts
-                    .iter()
-                    .map(move |(page, data)| (m, at, *page, data.clone()))
-            })
+            .flat_map(|(m, at)| parts.iter().map(move |(page, data)| (m, at, *page, data.clone())))
             .map(|(m, at, page, data)| (m, at + (page * PAGE_BYTES / 512) as u64, data))
             .collect();
-        intent.phase = Phase::Writing {
-            left: writes.len() as u32,
-            number,
-        };
+        intent.phase = Phase::Writing { left: writes.len() as u32, number };
         if writes.is_empty() {
             intent.phase = Phase::Idle;
             intent.durable = number;
@@ -381,12 +350,7 @@ impl Array {
         }
         for (member, sector, data) in writes {
             let data = self.fit_area(member, sector, data);
-            self.issue(
-                member,
-                sector,
-                Op::Write(data, Durability::Fua),
-                Owner::Intent,
-            );
+            self.issue(member, sector, Op::Write(data, Durability::Fua), Owner::Intent);
         }
     }
 
@@ -471,15 +435,8 @@ mod tests {
         assert_eq!(intent.begin(8..16), 0, "the bit is set already");
         intent.end(8..16, Instant::ZERO);
         intent.end(8..24, Instant::ZERO);
-        assert!(
-            intent
-                .clearable(Some(Instant::from_millis(9_999)))
-                .is_empty()
-        );
-        assert_eq!(
-            intent.clearable(Some(Instant::from_millis(10_000))).len(),
-            2
-        );
+        assert!(intent.clearable(Some(Instant::from_millis(9_999))).is_empty());
+        assert_eq!(intent.clearable(Some(Instant::from_millis(10_000))).len(), 2);
     }
 
     #[test]
@@ -489,18 +446,9 @@ mod tests {
         intent.durable = intent.wanted;
         intent.dirty.clear();
         intent.end(8..16, Instant::ZERO);
-        intent.phase = Phase::Flushing {
-            left: 1,
-            clearing: [1].into(),
-        };
+        intent.phase = Phase::Flushing { left: 1, clearing: [1].into() };
         intent.begin(8..16);
-        assert_eq!(
-            intent.phase,
-            Phase::Flushing {
-                left: 1,
-                clearing: [].into()
-            }
-        );
+        assert_eq!(intent.phase, Phase::Flushing { left: 1, clearing: [].into() });
         assert!(intent.slice()[1]);
     }
 
@@ -514,16 +462,8 @@ mod tests {
         assert!(intent.needs_sync(16..24));
         assert_eq!(intent.next_needed(8), Some(16));
         intent.synced(16..76);
-        assert_eq!(
-            intent.next_needed(16),
-            Some(72),
-            "one sector short of the end"
-        );
+        assert_eq!(intent.next_needed(16), Some(72), "one sector short of the end");
         intent.synced(72..77);
-        assert_eq!(
-            intent.next_needed(16),
-            None,
-            "the array may end inside its last region"
-        );
+        assert_eq!(intent.next_needed(16), None, "the array may end inside its last region");
     }
 }

@@ -166,11 +166,7 @@ impl Array {
                 self.narrow(member, sector, leg, data, durability);
             }
             (Fault::Full, _) => {
-                self.events.push_back(Event::NoSpace {
-                    member,
-                    sector,
-                    sectors,
-                });
+                self.events.push_back(Event::NoSpace { member, sector, sectors });
                 self.leg_written(member, leg, Written::Full);
             }
             (Fault::Refused, Op::Discard(_)) => self.leg_written(member, leg, Written::Ok),
@@ -193,18 +189,10 @@ impl Array {
         let block = self.members[member].geometry.block_bytes as usize;
         if data.len() <= block {
             let sectors = data.len() as u64 / SECTOR_BYTES;
-            return self.narrowed(member, leg, vec![sector..sector + sectors]);
+            return self.narrowed(member, leg, Vec::from([sector..sector + sectors]));
         }
         let (tried, bad) = (0, Vec::new());
-        let narrow = Narrow {
-            leg,
-            member,
-            sector,
-            data,
-            durability,
-            tried,
-            bad,
-        };
+        let narrow = Narrow { leg, member, sector, data, durability, tried, bad };
         let key = self.narrows.insert(narrow);
         self.narrow_next(key);
     }
@@ -213,9 +201,7 @@ impl Array {
         let narrow = &self.narrows[key];
         let member = narrow.member;
         let block = self.members[member].geometry.block_bytes as usize;
-        let part = narrow
-            .data
-            .slice(narrow.tried..(narrow.tried + block).min(narrow.data.len()));
+        let part = narrow.data.slice(narrow.tried..(narrow.tried + block).min(narrow.data.len()));
         let at = narrow.sector + narrow.tried as u64 / SECTOR_BYTES;
         let durability = narrow.durability;
         self.issue(member, at, Op::Write(part, durability), Owner::Narrow(key));
@@ -277,11 +263,7 @@ impl Array {
         if self.config.read_only || !self.members[member].record_bad(range) {
             return false;
         }
-        self.events.push_back(Event::BadBlocks {
-            member,
-            sector,
-            sectors,
-        });
+        self.events.push_back(Event::BadBlocks { member, sector, sectors });
         self.meta.request();
         true
     }
@@ -298,11 +280,7 @@ impl Array {
         let at = self.members[member].data_offset() + sector;
         let superblock = self.members[member].superblock_mut();
         superblock.corrected_reads = superblock.corrected_reads.saturating_add(1);
-        self.events.push_back(Event::ReadCorrected {
-            member,
-            sector: at,
-            sectors,
-        });
+        self.events.push_back(Event::ReadCorrected { member, sector: at, sectors });
     }
 
     /// Takes a member out of service. False if it cannot be spared: then its metadata and that of
@@ -334,11 +312,7 @@ impl Array {
         if let Some(number) = dev_number {
             self.set_role(number, crate::superblock::Role::Faulty);
         }
-        self.events.push_back(Event::MemberFailed {
-            member,
-            slot,
-            reason,
-        });
+        self.events.push_back(Event::MemberFailed { member, slot, reason });
         self.meta.request();
         self.pass_lost_member();
         true
@@ -357,11 +331,7 @@ impl Array {
             return;
         }
         self.members[member].lost = true;
-        self.events.push_back(Event::MemberLost {
-            member,
-            slot,
-            reason,
-        });
+        self.events.push_back(Event::MemberLost { member, slot, reason });
         self.break_array();
     }
 
@@ -389,12 +359,8 @@ impl Array {
 
     /// Nothing sent to this member is waited for any more.
     fn give_up(&mut self, member: usize) {
-        let pending: Vec<Key> = self
-            .ios
-            .iter()
-            .filter(|(_, io)| io.member == member)
-            .map(|(key, _)| key)
-            .collect();
+        let pending: Vec<Key> =
+            self.ios.iter().filter(|(_, io)| io.member == member).map(|(key, _)| key).collect();
         for key in pending {
             let io = self.ios.remove(key).expect("just listed");
             if let Some(at) = io.deadline {

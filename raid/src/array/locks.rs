@@ -45,31 +45,18 @@ pub(crate) struct Locks<W> {
 
 impl<W> Locks<W> {
     pub(crate) const fn new() -> Self {
-        Self {
-            held: Slab::new(),
-            waiting: VecDeque::new(),
-        }
+        Self { held: Slab::new(), waiting: VecDeque::new() }
     }
 
     /// Takes the lock, or queues `who` for it.
     pub(crate) fn acquire(&mut self, range: Range<u64>, mode: Mode, who: W) -> Option<(Key, W)> {
         let blocked = self.conflicts_with_held(&range, mode)
-            || self
-                .waiting
-                .iter()
-                .any(|w| conflict(&w.range, w.mode, &range, mode));
+            || self.waiting.iter().any(|w| conflict(&w.range, w.mode, &range, mode));
         if blocked {
             self.waiting.push_back(Waiter { range, mode, who });
             return None;
         }
-        Some((
-            self.held.insert(Held {
-                range,
-                mode,
-                holders: 1,
-            }),
-            who,
-        ))
+        Some((self.held.insert(Held { range, mode, holders: 1 }), who))
     }
 
     /// Adds `more` holders to a lock; each releases it once.
@@ -97,11 +84,7 @@ impl<W> Locks<W> {
                 continue;
             }
             let waiter = self.waiting.remove(index).expect("in range");
-            let key = self.held.insert(Held {
-                range: waiter.range,
-                mode: waiter.mode,
-                holders: 1,
-            });
+            let key = self.held.insert(Held { range: waiter.range, mode: waiter.mode, holders: 1 });
             granted.push((key, waiter.who));
         }
     }
@@ -113,17 +96,12 @@ impl<W> Locks<W> {
     }
 
     fn conflicts_with_held(&self, range: &Range<u64>, mode: Mode) -> bool {
-        self.held
-            .iter()
-            .any(|(_, held)| conflict(&held.range, held.mode, range, mode))
+        self.held.iter().any(|(_, held)| conflict(&held.range, held.mode, range, mode))
     }
 
     fn earlier_waiter_conflicts(&self, index: usize) -> bool {
         let me = &self.waiting[index];
-        self.waiting
-            .iter()
-            .take(index)
-            .any(|w| conflict(&w.range, w.mode, &me.range, me.mode))
+        self.waiting.iter().take(index).any(|w| conflict(&w.range, w.mode, &me.range, me.mode))
     }
 }
 
@@ -163,14 +141,8 @@ mod tests {
         let mut locks = Locks::new();
         let (a, _) = locks.acquire(0..8, Mode::Shared, 'a').unwrap();
         assert!(locks.acquire(4..12, Mode::Exclusive, 'w').is_none());
-        assert!(
-            locks.acquire(10..11, Mode::Shared, 'r').is_none(),
-            "would overtake w"
-        );
-        assert!(
-            locks.acquire(20..21, Mode::Shared, 'x').is_some(),
-            "is in nobody's way"
-        );
+        assert!(locks.acquire(10..11, Mode::Shared, 'r').is_none(), "would overtake w");
+        assert!(locks.acquire(20..21, Mode::Shared, 'x').is_some(), "is in nobody's way");
         let granted = release(&mut locks, a);
         assert_eq!(granted.len(), 1);
         assert_eq!(granted[0].1, 'w');

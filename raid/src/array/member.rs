@@ -87,10 +87,7 @@ impl Member {
     /// Whether its metadata is kept up to date.
     pub(crate) const fn is_current(&self) -> bool {
         !self.lost
-            && matches!(
-                self.state,
-                State::InSync { .. } | State::Rebuilding { .. } | State::Spare
-            )
+            && matches!(self.state, State::InSync { .. } | State::Rebuilding { .. } | State::Spare)
     }
 
     /// Whether writes go to it.
@@ -99,15 +96,11 @@ impl Member {
     }
 
     pub(crate) fn superblock(&self) -> &Superblock {
-        self.superblock
-            .as_ref()
-            .expect("a current member has a superblock")
+        self.superblock.as_ref().expect("a current member has a superblock")
     }
 
     pub(crate) fn superblock_mut(&mut self) -> &mut Superblock {
-        self.superblock
-            .as_mut()
-            .expect("a current member has a superblock")
+        self.superblock.as_mut().expect("a current member has a superblock")
     }
 
     pub(crate) fn data_offset(&self) -> u64 {
@@ -115,9 +108,7 @@ impl Member {
     }
 
     pub(crate) fn write_mostly(&self) -> bool {
-        self.superblock
-            .as_ref()
-            .is_some_and(Superblock::write_mostly)
+        self.superblock.as_ref().is_some_and(Superblock::write_mostly)
     }
 
     /// How many of `sectors` from data sector `sector` can be read: all, some (up to a bad block
@@ -211,10 +202,7 @@ mod tests {
         for _ in 0..20 {
             assert!(!member.count_read_error(hour(0), 20));
         }
-        assert!(
-            member.clone().count_read_error(hour(0), 20),
-            "the 21st within the hour"
-        );
+        assert!(member.clone().count_read_error(hour(0), 20), "the 21st within the hour");
         for _ in 0..10 {
             assert!(!member.count_read_error(hour(1), 20), "20 became 10");
         }

@@ -38,19 +38,9 @@ pub(crate) struct Meta {
 #[derive(Debug)]
 enum Phase {
     Idle,
-    Flushing {
-        left: u32,
-        update: Update,
-    },
-    Header {
-        left: u32,
-        update: Update,
-    },
-    Supers {
-        left: u32,
-        generation: u64,
-        written: u32,
-    },
+    Flushing { left: u32, update: Update },
+    Header { left: u32, update: Update },
+    Supers { left: u32, generation: u64, written: u32 },
 }
 
 /// What an update will write.
@@ -142,10 +132,7 @@ impl Array {
         }
         self.meta.events += 1;
         let writes = self.compose();
-        let update = Update {
-            generation: self.meta.wanted,
-            writes,
-        };
+        let update = Update { generation: self.meta.wanted, writes };
         self.flush_first(update);
     }
 
@@ -203,10 +190,7 @@ impl Array {
         let targets: Vec<usize> = (0..self.members.len())
             .filter(|&m| self.members[m].is_writable() && self.members[m].unflushed)
             .collect();
-        self.meta.phase = Phase::Flushing {
-            left: targets.len() as u32,
-            update,
-        };
+        self.meta.phase = Phase::Flushing { left: targets.len() as u32, update };
         if targets.is_empty() {
             return self.write_header();
         }
@@ -231,21 +215,13 @@ impl Array {
             .filter(|&m| self.members[m].is_current())
             .filter_map(|m| Some((m, self.members[m].superblock().bitmap_sector()?)))
             .collect();
-        self.meta.phase = Phase::Header {
-            left: targets.len() as u32,
-            update,
-        };
+        self.meta.phase = Phase::Header { left: targets.len() as u32, update };
         if targets.is_empty() {
             return self.header_written();
         }
         for (member, sector) in targets {
             let page = self.fit_area(member, sector, page.clone());
-            self.issue(
-                member,
-                sector,
-                Op::Write(page, Durability::Fua),
-                Owner::Meta,
-            );
+            self.issue(member, sector, Op::Write(page, Durability::Fua), Owner::Meta);
         }
     }
 
@@ -265,30 +241,18 @@ impl Array {
             .collect();
         let left = writes.len() as u32;
         let generation = update.generation.max(self.meta.durable);
-        self.meta.phase = Phase::Supers {
-            left,
-            generation,
-            written: 0,
-        };
+        self.meta.phase = Phase::Supers { left, generation, written: 0 };
         if left == 0 {
             return self.supers_written();
         }
         for (member, sector, data) in writes {
-            self.issue(
-                member,
-                sector,
-                Op::Write(data, Durability::Fua),
-                Owner::Meta,
-            );
+            self.issue(member, sector, Op::Write(data, Durability::Fua), Owner::Meta);
         }
     }
 
     fn supers_written(&mut self) {
-        let Phase::Supers {
-            generation,
-            written,
-            ..
-        } = std::mem::replace(&mut self.meta.phase, Phase::Idle)
+        let Phase::Supers { generation, written, .. } =
+            std::mem::replace(&mut self.meta.phase, Phase::Idle)
         else {
             unreachable!("superblocks were being written")
         };
@@ -336,11 +300,7 @@ impl Array {
                 }
             } else if fault == Fault::Full {
                 // A full file system is nobody's defect; the member is one update behind.
-                self.events.push_back(Event::NoSpace {
-                    member,
-                    sector: 0,
-                    sectors: 0,
-                });
+                self.events.push_back(Event::NoSpace { member, sector: 0, sectors: 0 });
             } else {
                 self.fail(member, FailReason::Metadata(fault));
             }

@@ -20,6 +20,7 @@
 mod band;
 mod band_io;
 mod control;
+mod discard;
 mod gather;
 mod intent;
 mod leg;
@@ -30,6 +31,7 @@ mod pass;
 mod piece;
 mod plan;
 mod report;
+mod shatter;
 mod window;
 mod window_io;
 
@@ -261,8 +263,7 @@ impl Array {
             return Err(request);
         }
         if self.stopping {
-            self.answers
-                .push_back(request.complete(Err(Fault::Refused)));
+            self.answers.push_back(request.complete(Err(Fault::Refused)));
             return Ok(());
         }
         let checked = self.geometry().check(&request);
@@ -318,10 +319,7 @@ impl Array {
         let Some(io) = self.ios.remove(key) else {
             return;
         };
-        assert_eq!(
-            io.member, member,
-            "the answer comes from the member that was asked"
-        );
+        assert_eq!(io.member, member, "the answer comes from the member that was asked");
         if let Some(deadline) = io.deadline {
             self.deadlines.clear(deadline, key);
         }
@@ -349,15 +347,10 @@ impl Array {
 
     /// When [`Array::handle_timeout`] is wanted next.
     pub fn poll_at(&self) -> Option<Instant> {
-        [
-            self.deadlines.next(),
-            self.meta_due(),
-            self.intent_due(),
-            self.pass_due(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        [self.deadlines.next(), self.meta_due(), self.intent_due(), self.pass_due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether every slot has a member whose discarded sectors read as zeros.
@@ -471,13 +464,7 @@ impl Array {
             device.stream_end = sector + op.sectors();
         }
         let deadline = self.config.member_deadline.map(|span| self.now + span);
-        let key = self.ios.insert(Io {
-            member,
-            sector,
-            owner,
-            is_read,
-            deadline,
-        });
+        let key = self.ios.insert(Io { member, sector, owner, is_read, deadline });
         if let Some(at) = deadline {
             self.deadlines.set(at, key);
         }
@@ -514,11 +501,7 @@ impl Array {
             Kind::Zero => Op::Zero(op.sectors),
         };
         self.last_foreground = self.now;
-        self.answers.push_back(Completion {
-            tag: op.tag,
-            op: answer,
-            result,
-        });
+        self.answers.push_back(Completion { tag: op.tag, op: answer, result });
     }
 
     /// Whether redundancy of a range in lock space is known to be right.
@@ -529,9 +512,7 @@ impl Array {
         if end <= from {
             return true;
         }
-        self.intent
-            .as_ref()
-            .is_some_and(|intent| !intent.needs_sync(start..end))
+        self.intent.as_ref().is_some_and(|intent| !intent.needs_sync(start..end))
     }
 
     /// Marks a range as in need of resync: members differ there and cannot be made to agree now.
@@ -553,10 +534,7 @@ impl Array {
             let member = &self.members[member];
             !member.lost && matches!(member.state, State::InSync { .. })
         };
-        self.slots
-            .iter()
-            .map(|slot| slot.is_some_and(serves))
-            .collect()
+        self.slots.iter().map(|slot| slot.is_some_and(serves)).collect()
     }
 
     /// Whether some slot has no member in sync.
@@ -598,10 +576,7 @@ impl Array {
     /// durably; otherwise sees to it and runs the unit again then.
     fn pass_gate(&mut self, unit: Unit, start: u64, end: u64) -> bool {
         let generation = self.ensure_dirty();
-        let ticket = self
-            .intent
-            .as_mut()
-            .map_or(0, |intent| intent.begin(start..end));
+        let ticket = self.intent.as_mut().map_or(0, |intent| intent.begin(start..end));
         if self.gate_open(ticket, generation) {
             return true;
         }
@@ -611,10 +586,7 @@ impl Array {
 
     fn gate_open(&self, ticket: u64, generation: u64) -> bool {
         generation <= self.meta.durable()
-            && self
-                .intent
-                .as_ref()
-                .is_none_or(|intent| ticket <= intent.durable())
+            && self.intent.as_ref().is_none_or(|intent| ticket <= intent.durable())
     }
 
     fn open_gates(&mut self) {

@@ -159,17 +159,11 @@ impl Array {
             let Some(index) = spare else { return };
             let slot_number = slot as u32;
             let member = &mut self.members[index];
-            member.state = State::Rebuilding {
-                slot: slot_number,
-                done: 0,
-            };
+            member.state = State::Rebuilding { slot: slot_number, done: 0 };
             let number = member.superblock().dev_number;
             self.slots[slot] = Some(index);
             self.set_role(number, Role::Active(slot as u16));
-            self.events.push_back(Event::SpareActivated {
-                member: index,
-                slot: slot_number,
-            });
+            self.events.push_back(Event::SpareActivated { member: index, slot: slot_number });
             self.meta.request();
         }
     }
@@ -177,10 +171,7 @@ impl Array {
     /// A member went out of service while a pass may be running.
     pub(super) fn pass_lost_member(&mut self) {
         let spare = self.members.iter().any(|m| m.state == State::Spare);
-        let targets = self
-            .members
-            .iter()
-            .any(|m| matches!(m.state, State::Rebuilding { .. }));
+        let targets = self.members.iter().any(|m| matches!(m.state, State::Rebuilding { .. }));
         let Some(pass) = &mut self.pass else { return };
         let pointless = pass.action == Action::Recover && !targets;
         let better = pass.action != Action::Recover && spare && self.config.auto_sync;
@@ -265,9 +256,7 @@ impl Array {
             Layout::Parity(parity) => {
                 let chunk = u64::from(parity.chunk_sectors());
                 let size = self.window_sectors();
-                let len = (size - start % size)
-                    .min(chunk - start % chunk)
-                    .min(end - start);
+                let len = (size - start % size).min(chunk - start % chunk).min(end - start);
                 (len, 1)
             }
             Layout::Mapped(_) => self.mapped_window(action, start, end),
@@ -292,9 +281,7 @@ impl Array {
 
     /// Length of a mirror's window at `start`, and how many windows it takes.
     fn mapped_window(&self, action: Action, start: u64, end: u64) -> (u64, u32) {
-        let Layout::Mapped(mapped) = &self.layout else {
-            unreachable!("a mirror")
-        };
+        let Layout::Mapped(mapped) = &self.layout else { unreachable!("a mirror") };
         let most = (WINDOW_SECTORS - start % WINDOW_SECTORS).min(end - start);
         if action != Action::Recover {
             let mut copies = Vec::new();
@@ -324,9 +311,7 @@ impl Array {
     }
 
     fn open_targets(&mut self, start: u64, len: u64) {
-        let Layout::Mapped(mapped) = &self.layout else {
-            unreachable!("a mirror")
-        };
+        let Layout::Mapped(mapped) = &self.layout else { unreachable!("a mirror") };
         for (slot, sector) in self.target_windows(mapped, start, len) {
             self.open_copies(start, sector, len, vec![slot]);
         }
@@ -419,11 +404,7 @@ impl Array {
             }
         }
         let (action, mismatch_sectors) = (pass.action, pass.mismatch_sectors);
-        self.events.push_back(Event::SyncFinished {
-            action,
-            complete,
-            mismatch_sectors,
-        });
+        self.events.push_back(Event::SyncFinished { action, complete, mismatch_sectors });
     }
 
     fn recovered(&mut self) {
@@ -435,10 +416,7 @@ impl Array {
                 continue;
             }
             self.members[index].state = State::InSync { slot };
-            self.events.push_back(Event::MemberInSync {
-                member: index,
-                slot,
-            });
+            self.events.push_back(Event::MemberInSync { member: index, slot });
         }
         self.meta.request();
     }

@@ -83,9 +83,7 @@ impl Piece {}
 impl Array {
     /// Cuts the next piece off a request.
     pub(super) fn cut_piece(&mut self, key: Key) {
-        let Layout::Mapped(mapped) = &self.layout else {
-            unreachable!("a parity level has bands")
-        };
+        let Layout::Mapped(mapped) = &self.layout else { unreachable!("a parity level has bands") };
         let op = &mut self.ops[key];
         let sector = op.sector + op.issued;
         let most = (op.sectors - op.issued).min(PIECE_SECTORS);
@@ -95,23 +93,17 @@ impl Array {
         let write = |what| Work::Write { what, gated: false };
         let (work, mode) = match &op.kind {
             Kind::Read(_) => (Work::Read, Mode::Shared),
-            Kind::Write(data, durability) => (
-                write(What::Data(data.slice(bytes), *durability)),
-                Mode::Exclusive,
-            ),
+            Kind::Write(data, durability) => {
+                (write(What::Data(data.slice(bytes), *durability)), Mode::Exclusive)
+            }
             Kind::Discard => (write(What::Discard), Mode::Exclusive),
             Kind::Zero => (write(What::Zero), Mode::Exclusive),
             Kind::Flush => unreachable!("a flush has no range"),
         };
         op.issued += sectors;
         op.left += 1;
-        let copies = places
-            .into_iter()
-            .map(|place| Copy {
-                place,
-                state: CopyState::Idle,
-            })
-            .collect();
+        let copies =
+            places.into_iter().map(|place| Copy { place, state: CopyState::Idle }).collect();
         let reserved = Self::bytes_of(sectors) as u64;
         self.reserved += reserved;
         let piece = Piece {
@@ -167,9 +159,7 @@ impl Array {
     fn read_buffer(&mut self, key: Key) -> Buf {
         let piece = &self.pieces[key];
         let op = &mut self.ops[piece.op];
-        let Kind::Read(buf) = &mut op.kind else {
-            unreachable!("a read has a buffer")
-        };
+        let Kind::Read(buf) = &mut op.kind else { unreachable!("a read has a buffer") };
         if piece.sectors == op.sectors {
             std::mem::replace(buf, Buf::zeroed(0))
         } else {
@@ -229,13 +219,7 @@ impl Array {
                 .iter()
                 .map(|copy| {
                     let sector = copy.place.sector + sectors;
-                    Copy {
-                        place: Place {
-                            sector,
-                            ..copy.place
-                        },
-                        state: CopyState::Idle,
-                    }
+                    Copy { place: Place { sector, ..copy.place }, state: CopyState::Idle }
                 })
                 .collect(),
             left: 0,
@@ -244,8 +228,7 @@ impl Array {
         };
         piece.sectors = sectors;
         self.ops[rest.op].left += 1;
-        self.locks
-            .share(rest.lock.expect("a running piece has its lock"), 1);
+        self.locks.share(rest.lock.expect("a running piece has its lock"), 1);
         let rest = self.pieces.insert(rest);
         self.ready.push_back(Unit::Piece(rest));
         rest
@@ -261,10 +244,7 @@ impl Array {
             .any(|copy| matches!(&copy.state, CopyState::Failed(fault) if readable(fault)));
         if tried && piece.sectors > BLOCK_SECTORS {
             for copy in &mut piece.copies {
-                if matches!(
-                    copy.state,
-                    CopyState::Failed(Fault::Medium | Fault::Corrupt)
-                ) {
+                if matches!(copy.state, CopyState::Failed(Fault::Medium | Fault::Corrupt)) {
                     copy.state = CopyState::Idle;
                 }
             }
@@ -277,18 +257,8 @@ impl Array {
             _ => None,
         });
         let fault = worst.unwrap_or_else(|| self.missing_fault(key));
-        let slots = self.pieces[key]
-            .copies
-            .iter()
-            .map(|copy| copy.place.slot)
-            .collect();
-        self.events.push_back(Event::RangeFailed {
-            sector,
-            sectors,
-            write: false,
-            fault,
-            slots,
-        });
+        let slots = self.pieces[key].copies.iter().map(|copy| copy.place.slot).collect();
+        self.events.push_back(Event::RangeFailed { sector, sectors, write: false, fault, slots });
         self.finish_piece(key, Err(fault));
     }
 
@@ -333,10 +303,7 @@ impl Array {
             Ok(buf) => {
                 piece.copies[copy as usize].state = CopyState::Done;
                 let mend = piece.copies.iter().any(|copy| {
-                    matches!(
-                        copy.state,
-                        CopyState::Failed(Fault::Medium | Fault::Corrupt)
-                    )
+                    matches!(copy.state, CopyState::Failed(Fault::Medium | Fault::Corrupt))
                 });
                 let mend = mend && !self.config.read_only;
                 let data = mend.then(|| Payload::from_slice(&buf));
@@ -363,9 +330,7 @@ impl Array {
     fn deliver(&mut self, key: Key, from: Buf) {
         let piece = &self.pieces[key];
         let op = &mut self.ops[piece.op];
-        let Kind::Read(into) = &mut op.kind else {
-            unreachable!("a read has a buffer")
-        };
+        let Kind::Read(into) = &mut op.kind else { unreachable!("a read has a buffer") };
         if into.len() != Self::bytes_of(op.sectors) {
             *into = from;
         } else {
@@ -378,10 +343,7 @@ impl Array {
     fn mend_piece(&mut self, key: Key, data: Payload) {
         let mut legs = Vec::new();
         for (index, copy) in self.pieces[key].copies.iter().enumerate() {
-            let unread = matches!(
-                copy.state,
-                CopyState::Failed(Fault::Medium | Fault::Corrupt)
-            );
+            let unread = matches!(copy.state, CopyState::Failed(Fault::Medium | Fault::Corrupt));
             if let Some(member) = self.member_on(copy.place.slot).filter(|_| unread)
                 && self.members[member].is_writable()
             {
@@ -413,9 +375,7 @@ impl Array {
             return self.judge_write(key);
         }
         let sectors = piece.sectors;
-        let Work::Write { what, .. } = &piece.work else {
-            unreachable!("a write writes")
-        };
+        let Work::Write { what, .. } = &piece.work else { unreachable!("a write writes") };
         let what = what.clone();
         self.pieces[key].left = legs.len() as u32;
         for (index, member, sector) in legs {
@@ -465,14 +425,8 @@ impl Array {
     fn judge_write(&mut self, key: Key) {
         let piece = &self.pieces[key];
         let (start, end) = (piece.sector, piece.sector + piece.sectors);
-        let full = piece
-            .copies
-            .iter()
-            .any(|c| c.state == CopyState::Failed(Fault::Full));
-        let faultless = piece
-            .copies
-            .iter()
-            .all(|copy| copy.state == CopyState::Done);
+        let full = piece.copies.iter().any(|c| c.state == CopyState::Failed(Fault::Full));
+        let faultless = piece.copies.iter().all(|copy| copy.state == CopyState::Done);
         let result = match () {
             () if full => Err(Fault::Full),
             () if self.holds(key) => Ok(()),
@@ -483,11 +437,7 @@ impl Array {
             if self.layout.shape().level.is_redundant() {
                 self.stain(start, end);
             }
-            let slots = self.pieces[key]
-                .copies
-                .iter()
-                .map(|copy| copy.place.slot)
-                .collect();
+            let slots = self.pieces[key].copies.iter().map(|copy| copy.place.slot).collect();
             let (sector, sectors) = (start, end - start);
             self.events.push_back(Event::RangeFailed {
                 sector,
@@ -511,11 +461,7 @@ impl Array {
             CopyState::Bad(_) => Some(Fault::Medium),
             _ => None,
         };
-        self.pieces[key]
-            .copies
-            .iter()
-            .find_map(failed)
-            .unwrap_or(Fault::Gone)
+        self.pieces[key].copies.iter().find_map(failed).unwrap_or(Fault::Gone)
     }
 
     /// Whether each block of a written piece is on some copy that is in sync.
@@ -536,10 +482,9 @@ impl Array {
             let bad: Vec<(u64, u64)> = match &copy.state {
                 _ if !valid => continue,
                 CopyState::Done => return true,
-                CopyState::Bad(ranges) => ranges
-                    .iter()
-                    .map(|r| (r.start - base, r.end - base))
-                    .collect(),
+                CopyState::Bad(ranges) => {
+                    ranges.iter().map(|r| (r.start - base, r.end - base)).collect()
+                }
                 _ => continue,
             };
             missing = Some(match missing {
@@ -552,10 +497,7 @@ impl Array {
 
     fn finish_piece(&mut self, key: Key, result: Result<(), Fault>) {
         let piece = self.pieces.remove(key).expect("a piece is finished once");
-        self.release(
-            piece.lock.expect("a finished piece had its lock"),
-            piece.reserved,
-        );
+        self.release(piece.lock.expect("a finished piece had its lock"), piece.reserved);
         self.unit_done(piece.op, result);
     }
 }

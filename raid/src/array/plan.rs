@@ -55,17 +55,10 @@ pub(crate) fn plan_write(
 ) -> Option<Plan> {
     let parity: Vec<u32> = std::iter::once(roles.p).chain(roles.q).collect();
     let view = |slot: u32| slots[slot as usize];
-    let present: Vec<u32> = parity
-        .iter()
-        .copied()
-        .filter(|&s| view(s).writable)
-        .collect();
+    let present: Vec<u32> = parity.iter().copied().filter(|&s| view(s).writable).collect();
     let data = |d: u32| roles.data_slot(d);
     if present.is_empty() {
-        return Some(Plan {
-            how: How::DataOnly,
-            reads: Vec::new(),
-        });
+        return Some(Plan { how: How::DataOnly, reads: Vec::new() });
     }
 
     let rmw: Option<Vec<u32>> = (0..k)
@@ -94,16 +87,10 @@ pub(crate) fn plan_write(
 /// parity member for each unreadable one. `None` when there are not enough.
 pub(crate) fn rebuild_reads(roles: &Roles, k: u32, slots: &[SlotView]) -> Option<Vec<u32>> {
     let readable = |slot: &u32| slots[*slot as usize].readable;
-    let mut reads: Vec<u32> = (0..k)
-        .map(|d| roles.data_slot(d))
-        .filter(readable)
-        .collect();
+    let mut reads: Vec<u32> = (0..k).map(|d| roles.data_slot(d)).filter(readable).collect();
     let lost = k as usize - reads.len();
-    let parity: Vec<u32> = std::iter::once(roles.p)
-        .chain(roles.q)
-        .filter(readable)
-        .take(lost)
-        .collect();
+    let parity: Vec<u32> =
+        std::iter::once(roles.p).chain(roles.q).filter(readable).take(lost).collect();
     if parity.len() < lost {
         return None;
     }
@@ -121,27 +108,14 @@ mod tests {
     /// Stripe 0 of a left-symmetric array: data on slots 0..k, then P (RAID5: slot n−1).
     fn roles(level: Level, raid_disks: u32) -> (Roles, u32) {
         let layout = if level == Level::Raid6 { 5 } else { 2 };
-        let shape = Shape {
-            level,
-            layout,
-            raid_disks,
-            chunk_sectors: 8,
-            member_sectors: 64,
-        };
-        let Ok(Layout::Parity(parity)) = Layout::new(&shape, &[]) else {
-            panic!("valid shape")
-        };
+        let shape = Shape { level, layout, raid_disks, chunk_sectors: 8, member_sectors: 64 };
+        let Ok(Layout::Parity(parity)) = Layout::new(&shape, &[]) else { panic!("valid shape") };
         (parity.stripe(0), parity.data_members())
     }
 
     /// One letter a slot: `r` readable and writable, `w` writable only, `-` absent.
     fn views(text: &str) -> Vec<SlotView> {
-        text.bytes()
-            .map(|c| SlotView {
-                readable: c == b'r',
-                writable: c != b'-',
-            })
-            .collect()
+        text.bytes().map(|c| SlotView { readable: c == b'r', writable: c != b'-' }).collect()
     }
 
     #[test]
@@ -161,20 +135,8 @@ mod tests {
             // A data member is missing.
             (Level::Raid5, "-rrrr", &[0], true, Some((Rcw, &[1, 2, 3]))),
             (Level::Raid5, "-rrrr", &[1], true, Some((Rmw, &[1, 4]))),
-            (
-                Level::Raid5,
-                "-rrrr",
-                &[1, 2, 3],
-                true,
-                Some((Rmw, &[1, 2, 3, 4])),
-            ),
-            (
-                Level::Raid5,
-                "-rrrr",
-                &[1],
-                false,
-                Some((Rebuild, &[1, 2, 3, 4])),
-            ),
+            (Level::Raid5, "-rrrr", &[1, 2, 3], true, Some((Rmw, &[1, 2, 3, 4]))),
+            (Level::Raid5, "-rrrr", &[1], false, Some((Rebuild, &[1, 2, 3, 4]))),
             // The parity member is missing, or being rebuilt.
             (Level::Raid5, "rrrr-", &[1], true, Some((DataOnly, &[]))),
             (Level::Raid5, "rrrrw", &[1], true, Some((Rcw, &[0, 2, 3]))),
@@ -182,32 +144,17 @@ mod tests {
             // Two missing.
             (Level::Raid5, "--rrr", &[0], true, None),
             (Level::Raid5, "--rrr", &[0, 1], true, Some((Rcw, &[2, 3]))),
-            (
-                Level::Raid6,
-                "--rrrr",
-                &[0],
-                true,
-                Some((Rebuild, &[2, 3, 4, 5])),
-            ),
+            (Level::Raid6, "--rrrr", &[0], true, Some((Rebuild, &[2, 3, 4, 5]))),
             (Level::Raid6, "-rrr-r", &[0], true, Some((Rcw, &[1, 2, 3]))),
             (Level::Raid6, "-rrr-r", &[1], true, Some((Rmw, &[1, 5]))),
             (Level::Raid6, "--rr-r", &[0], true, None),
         ];
         for (level, slots, written, trusted, expected) in table {
             let (roles, k) = roles(*level, slots.len() as u32);
-            let plan = plan_write(
-                &roles,
-                k,
-                &views(slots),
-                &|d| written.contains(&d),
-                *trusted,
-            );
+            let plan = plan_write(&roles, k, &views(slots), &|d| written.contains(&d), *trusted);
             let plan = plan.map(|plan| (plan.how, plan.reads));
             let expected = expected.map(|(how, reads)| (how, reads.to_vec()));
-            assert_eq!(
-                plan, expected,
-                "{level} {slots} writing {written:?} trusted {trusted}"
-            );
+            assert_eq!(plan, expected, "{level} {slots} writing {written:?} trusted {trusted}");
         }
     }
 }

@@ -14,20 +14,14 @@ impl Array {
             layout: shape.layout,
             chunk_sectors: shape.chunk_sectors,
             array_sectors: self.layout.array_sectors(),
-            member_sectors: if shape.level.is_redundant() {
-                shape.member_sectors
-            } else {
-                0
-            },
+            member_sectors: if shape.level.is_redundant() { shape.member_sectors } else { 0 },
             raid_disks: shape.raid_disks,
             events: self.meta.events(),
             health: self.health(),
             clean: self.meta.is_clean(),
             resync_from: self.resync_from,
             sync: self.pass.as_ref().map(super::pass::Pass::status),
-            members: (0..self.members.len())
-                .map(|index| self.member_status(index))
-                .collect(),
+            members: (0..self.members.len()).map(|index| self.member_status(index)).collect(),
             bitmap: self.intent.as_ref().map(super::Intent::status),
         }
     }

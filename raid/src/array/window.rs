@@ -68,12 +68,7 @@ impl Array {
     /// Opens a window over rows of a parity level.
     pub(super) fn open_rows(&mut self, start: u64, len: u64) {
         let cells = (0..self.slots.len() as u32)
-            .map(|slot| WindowCell {
-                slot,
-                sector: start,
-                buf: None,
-                unread: None,
-            })
+            .map(|slot| WindowCell { slot, sector: start, buf: None, unread: None })
             .collect();
         self.insert_window(start, start..start + len, cells, Vec::new());
     }
@@ -86,9 +81,7 @@ impl Array {
         len: u64,
         targets: Vec<u32>,
     ) {
-        let Layout::Mapped(mapped) = &self.layout else {
-            unreachable!("a mirror")
-        };
+        let Layout::Mapped(mapped) = &self.layout else { unreachable!("a mirror") };
         let mut places = Vec::new();
         let mapped_len = mapped.map(sector, len, &mut places);
         assert_eq!(mapped_len, len, "windows do not cross chunks");
@@ -96,12 +89,7 @@ impl Array {
         places.sort_by_key(|place| place.slot);
         let cells = places
             .into_iter()
-            .map(|p| WindowCell {
-                slot: p.slot,
-                sector: p.sector,
-                buf: None,
-                unread: None,
-            })
+            .map(|p| WindowCell { slot: p.slot, sector: p.sector, buf: None, unread: None })
             .collect();
         self.insert_window(pass_start, sector..sector + len, cells, targets);
     }
@@ -114,15 +102,8 @@ impl Array {
         targets: Vec<u32>,
     ) {
         let (start, end) = (range.start, range.end);
-        let window = Window {
-            pass_start,
-            range,
-            lock: None,
-            cells,
-            targets,
-            left: 0,
-            phase: Phase::New,
-        };
+        let window =
+            Window { pass_start, range, lock: None, cells, targets, left: 0, phase: Phase::New };
         let key = self.windows.insert(window);
         self.lock(start, end, Mode::Exclusive, Unit::Window(key));
     }
@@ -254,29 +235,11 @@ impl Array {
     pub(super) fn window_is_lost(&mut self, key: Key, targets: &[u32]) {
         let window = &self.windows[key];
         let (sector, sectors) = (window.range.start, window.sectors());
-        let slots = window
-            .cells
-            .iter()
-            .filter(|c| c.buf.is_none())
-            .map(|c| c.slot)
-            .collect::<Vec<_>>();
-        let fault = window
-            .cells
-            .iter()
-            .find_map(|c| c.unread)
-            .unwrap_or(Fault::Medium);
-        let at = window
-            .cells
-            .iter()
-            .map(|c| (c.slot, c.sector))
-            .collect::<Vec<_>>();
-        self.events.push_back(Event::RangeFailed {
-            sector,
-            sectors,
-            write: false,
-            fault,
-            slots,
-        });
+        let slots =
+            window.cells.iter().filter(|c| c.buf.is_none()).map(|c| c.slot).collect::<Vec<_>>();
+        let fault = window.cells.iter().find_map(|c| c.unread).unwrap_or(Fault::Medium);
+        let at = window.cells.iter().map(|c| (c.slot, c.sector)).collect::<Vec<_>>();
+        self.events.push_back(Event::RangeFailed { sector, sectors, write: false, fault, slots });
         for &(slot, sector) in at.iter().filter(|(slot, _)| targets.contains(slot)) {
             let Some(member) = self.member_on(slot) else {
                 continue;
@@ -295,9 +258,7 @@ impl Array {
             .into_iter()
             .filter_map(|(cell, skip, data)| {
                 let slot = self.windows[key].cells[cell as usize].slot;
-                let member = self
-                    .member_on(slot)
-                    .filter(|&m| self.members[m].is_writable())?;
+                let member = self.member_on(slot).filter(|&m| self.members[m].is_writable())?;
                 Some((cell, member, skip, data))
             })
             .collect();
@@ -308,13 +269,7 @@ impl Array {
         self.windows[key].left = updates.len() as u32;
         for (cell, member, skip, data) in updates {
             let sector = self.windows[key].cells[cell as usize].sector + skip;
-            self.write_leg(
-                member,
-                sector,
-                data,
-                Durability::Cached,
-                Leg::Window(key, cell),
-            );
+            self.write_leg(member, sector, data, Durability::Cached, Leg::Window(key, cell));
         }
     }
 

@@ -63,20 +63,13 @@ impl Array {
     /// Slots of a window without contents.
     fn missing_cells(&self, key: Key) -> Vec<u32> {
         let cells = self.windows[key].cells.iter();
-        cells
-            .filter(|cell| cell.buf.is_none())
-            .map(|cell| cell.slot)
-            .collect()
+        cells.filter(|cell| cell.buf.is_none()).map(|cell| cell.slot).collect()
     }
 
     /// Whether a cell that could not be read should get what was recovered for it.
     fn window_may_mend(&self, key: Key, slot: u32) -> bool {
         let window = &self.windows[key];
-        let cell = window
-            .cells
-            .iter()
-            .find(|cell| cell.slot == slot)
-            .expect("a slot has a cell");
+        let cell = window.cells.iter().find(|cell| cell.slot == slot).expect("a slot has a cell");
         let Some(member) = self.member_on(slot) else {
             return false;
         };
@@ -106,16 +99,9 @@ impl Array {
             let mut blocks: Vec<DataBlock<'_>> = data
                 .iter_mut()
                 .enumerate()
-                .map(|(d, buf)| DataBlock {
-                    exponent: roles.exponent(d as u32),
-                    bytes: buf,
-                })
+                .map(|(d, buf)| DataBlock { exponent: roles.exponent(d as u32), bytes: buf })
                 .collect();
-            let mut stripe = Blocks {
-                data: &mut blocks,
-                p: p.as_deref_mut(),
-                q: q.as_deref_mut(),
-            };
+            let mut stripe = Blocks { data: &mut blocks, p: p.as_deref_mut(), q: q.as_deref_mut() };
             parity::recover(&mut stripe, &lost).ok()?;
         }
         let views: Vec<&[u8]> = data.iter().map(|buf| &**buf).collect();
@@ -126,23 +112,14 @@ impl Array {
             1 if p.is_some() => (None, q),
             _ => (None, None),
         };
-        Some(Rows {
-            data,
-            read_p,
-            read_q,
-            new_p: new_p.expect("asked for"),
-            new_q,
-            spent,
-        })
+        Some(Rows { data, read_p, read_q, new_p: new_p.expect("asked for"), new_q, spent })
     }
 
     /// Counts rows whose parity is wrong; what to write about it.
     fn compare_rows(&mut self, key: Key, roles: &Roles, rows: &Rows) -> Vec<Update> {
         let action = self.action().expect("a pass runs");
-        let locate = matches!(
-            action,
-            Action::Check { locate: true } | Action::Repair { locate: true }
-        );
+        let locate =
+            matches!(action, Action::Check { locate: true } | Action::Repair { locate: true });
         let start = self.windows[key].range.start;
         let wrong = rows.wrong(roles, locate);
         let mut updates = Vec::new();
@@ -153,11 +130,7 @@ impl Array {
             }
             let culprit = row.one_culprit();
             let skip = row.bytes.start as u64 / SECTOR_BYTES;
-            self.events.push_back(Event::Mismatch {
-                sector: start + skip,
-                sectors,
-                culprit,
-            });
+            self.events.push_back(Event::Mismatch { sector: start + skip, sectors, culprit });
             match action {
                 Action::Repair { locate: true } => updates.extend(rows.mend_located(roles, &row)),
                 Action::Repair { locate: false } | Action::Resync => {
@@ -195,24 +168,14 @@ impl Array {
             if let Some(pass) = &mut self.pass {
                 pass.mismatch_sectors += sectors;
             }
-            self.events.push_back(Event::Mismatch {
-                sector,
-                sectors,
-                culprit: None,
-            });
+            self.events.push_back(Event::Mismatch { sector, sectors, culprit: None });
             if matches!(self.action(), Some(Action::Resync | Action::Repair { .. })) {
                 cells.extend(different);
             }
         }
         cells.sort_unstable();
         cells.dedup();
-        self.write_window(
-            key,
-            cells
-                .into_iter()
-                .map(|cell| (cell, 0, data.clone()))
-                .collect(),
-        );
+        self.write_window(key, cells.into_iter().map(|cell| (cell, 0, data.clone())).collect());
     }
 }
 
@@ -249,19 +212,13 @@ impl Rows {
             (Some(read), Some(new)) => read[range.clone()] != new[range.clone()],
             _ => false,
         };
-        let rows = (0..bytes)
-            .step_by(ROW_BYTES)
-            .map(|at| at..(at + ROW_BYTES).min(bytes));
+        let rows = (0..bytes).step_by(ROW_BYTES).map(|at| at..(at + ROW_BYTES).min(bytes));
         rows.filter(|range| {
             differ(&self.read_p, Some(&self.new_p), range)
                 || differ(&self.read_q, self.new_q.as_ref(), range)
         })
         .map(|bytes| {
-            let culprits = if locate {
-                self.locate(roles, &bytes)
-            } else {
-                Vec::new()
-            };
+            let culprits = if locate { self.locate(roles, &bytes) } else { Vec::new() };
             WrongRow { bytes, culprits }
         })
         .collect()
@@ -297,10 +254,7 @@ impl Rows {
     fn new_parity(&self, roles: &Roles, row: &WrongRow) -> Vec<Update> {
         let skip = row.bytes.start as u64 / SECTOR_BYTES;
         let piece = |buf: &Buf| Payload::from_slice(&buf[row.bytes.clone()]);
-        let p = self
-            .read_p
-            .is_some()
-            .then(|| (roles.p, skip, piece(&self.new_p)));
+        let p = self.read_p.is_some().then(|| (roles.p, skip, piece(&self.new_p)));
         let q = match (&self.read_q, &self.new_q, roles.q) {
             (Some(_), Some(new), Some(slot)) => Some((slot, skip, piece(new))),
             _ => None,
@@ -315,10 +269,8 @@ impl Rows {
             let Some(slot) = *culprit else { continue };
             let skip = sector.start as u64 / SECTOR_BYTES;
             let bytes = match roles.data_index(slot) {
-                None => self
-                    .contents(roles, slot)
-                    .map(|bytes| bytes[sector.clone()].to_vec()),
-                Some(d) => self.from_p(d as usize, sector),
+                None => self.contents(roles, slot).map(|bytes| bytes[sector.clone()].to_vec()),
+                Some(d) => self.solved_by_p(d as usize, sector),
             };
             updates.extend(bytes.map(|bytes| (slot, skip, Payload::from_slice(&bytes))));
         }
@@ -326,13 +278,9 @@ impl Rows {
     }
 
     /// A data sector as P and the other data say it should be.
-    fn from_p(&self, d: usize, sector: &Range<usize>) -> Option<Vec<u8>> {
+    fn solved_by_p(&self, d: usize, sector: &Range<usize>) -> Option<Vec<u8>> {
         let p = self.read_p.as_ref()?;
-        let others = self
-            .data
-            .iter()
-            .enumerate()
-            .filter(|(other, _)| *other != d);
+        let others = self.data.iter().enumerate().filter(|(other, _)| *other != d);
         let sources: Vec<&[u8]> = others
             .map(|(_, buf)| &buf[sector.clone()])
             .chain(std::iter::once(&p[sector.clone()]))
@@ -347,9 +295,6 @@ impl WrongRow {
     /// The slot every differing sector of the row points at.
     fn one_culprit(&self) -> Option<u32> {
         let (_, first) = self.culprits.first()?;
-        self.culprits
-            .iter()
-            .all(|(_, culprit)| culprit == first)
-            .then_some(*first)?
+        self.culprits.iter().all(|(_, culprit)| culprit == first).then_some(*first)?
     }
 }

@@ -17,10 +17,7 @@ pub(super) struct Linear {
 impl Linear {
     pub(super) fn new(shape: &Shape, sizes: &[u64]) -> Result<Self, LayoutError> {
         if shape.layout != 0 {
-            return Err(LayoutError::BadLayout {
-                level: shape.level,
-                layout: shape.layout,
-            });
+            return Err(LayoutError::BadLayout { level: shape.level, layout: shape.layout });
         }
         let sizes = rounded_sizes(shape, sizes)?;
         let mut end = 0;
@@ -28,9 +25,7 @@ impl Linear {
             end += size;
             end
         });
-        Ok(Self {
-            ends: ends.collect(),
-        })
+        Ok(Self { ends: ends.collect() })
     }
 
     pub(super) fn array_sectors(&self) -> u64 {
@@ -40,10 +35,7 @@ impl Linear {
     /// Where the sector is, and how many follow it on the same member.
     pub(super) fn map(&self, sector: u64) -> (Place, u64) {
         let slot = self.ends.partition_point(|&end| end <= sector);
-        let place = Place {
-            slot: slot_number(slot as u64),
-            sector: sector - self.start(slot),
-        };
+        let place = Place { slot: slot_number(slot as u64), sector: sector - self.start(slot) };
         (place, self.ends[slot] - sector)
     }
 
@@ -64,18 +56,9 @@ impl Linear {
 
 /// Data sizes rounded down to the chunk, checked: one per slot, none empty, their sum a `u64`.
 pub(super) fn rounded_sizes(shape: &Shape, sizes: &[u64]) -> Result<Vec<u64>, LayoutError> {
-    let Shape {
-        level,
-        raid_disks,
-        chunk_sectors,
-        ..
-    } = *shape;
+    let Shape { level, raid_disks, chunk_sectors, .. } = *shape;
     if sizes.len() as u64 != u64::from(raid_disks) {
-        return Err(LayoutError::WrongNumberOfSizes {
-            level,
-            raid_disks,
-            given: sizes.len(),
-        });
+        return Err(LayoutError::WrongNumberOfSizes { level, raid_disks, given: sizes.len() });
     }
     let chunk = u64::from(chunk_sectors.max(1));
     let rounded: Vec<u64> = sizes.iter().map(|size| size - size % chunk).collect();
@@ -86,15 +69,10 @@ pub(super) fn rounded_sizes(shape: &Shape, sizes: &[u64]) -> Result<Vec<u64>, La
             chunk_sectors: chunk_sectors.max(1),
         });
     }
-    let total = rounded
-        .iter()
-        .try_fold(0u64, |sum, &size| sum.checked_add(size));
+    let total = rounded.iter().try_fold(0u64, |sum, &size| sum.checked_add(size));
     if total.is_none() {
         let member_sectors = sizes.iter().copied().max().unwrap_or(0);
-        return Err(LayoutError::TooLarge {
-            raid_disks,
-            member_sectors,
-        });
+        return Err(LayoutError::TooLarge { raid_disks, member_sectors });
     }
     Ok(rounded)
 }

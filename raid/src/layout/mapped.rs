@@ -53,10 +53,7 @@ impl Mapped {
                 unreachable!("Layout::new makes a Parity of {}", shape.level)
             }
         };
-        Ok(Self {
-            shape: *shape,
-            rule,
-        })
+        Ok(Self { shape: *shape, rule })
     }
 
     /// The shape this layout was made from.
@@ -106,10 +103,7 @@ impl Mapped {
     ///
     /// If the array ends before `sector`, or `max_sectors` is 0.
     pub fn map(&self, sector: u64, max_sectors: u64, copies: &mut Vec<Place>) -> u64 {
-        assert!(
-            sector < self.array_sectors(),
-            "sector {sector} is beyond the array"
-        );
+        assert!(sector < self.array_sectors(), "sector {sector} is beyond the array");
         assert!(max_sectors > 0, "a run has at least one sector");
         copies.clear();
         let run = match &self.rule {
@@ -157,19 +151,13 @@ impl Mapped {
 
     fn check_slot(&self, slot: u32) {
         let raid_disks = self.shape.raid_disks;
-        assert!(
-            slot < raid_disks,
-            "slot {slot} of an array with {raid_disks}"
-        );
+        assert!(slot < raid_disks, "slot {slot} of an array with {raid_disks}");
     }
 }
 
 fn raid1(shape: &Shape) -> Result<Rule, LayoutError> {
     if shape.layout != 0 {
-        return Err(LayoutError::BadLayout {
-            level: shape.level,
-            layout: shape.layout,
-        });
+        return Err(LayoutError::BadLayout { level: shape.level, layout: shape.layout });
     }
     check_room(shape, 1)?;
     Ok(Rule::Raid1)

@@ -124,39 +124,24 @@ impl Layout {
 }
 
 fn check_members(shape: &Shape) -> Result<(), LayoutError> {
-    let Shape {
-        level, raid_disks, ..
-    } = *shape;
+    let Shape { level, raid_disks, .. } = *shape;
     if raid_disks < level.min_members() {
-        return Err(LayoutError::TooFewMembers {
-            level,
-            raid_disks,
-            min: level.min_members(),
-        });
+        return Err(LayoutError::TooFewMembers { level, raid_disks, min: level.min_members() });
     }
     if raid_disks > level.max_members() {
-        return Err(LayoutError::TooManyMembers {
-            level,
-            raid_disks,
-            max: level.max_members(),
-        });
+        return Err(LayoutError::TooManyMembers { level, raid_disks, max: level.max_members() });
     }
     Ok(())
 }
 
 /// The chunk rule of raid4/5/6/10: a power of two, one page (4 KiB) or more.
 fn check_power_of_two_chunk(shape: &Shape) -> Result<(), LayoutError> {
-    let Shape {
-        level,
-        chunk_sectors,
-        ..
-    } = *shape;
+    let Shape { level, chunk_sectors, .. } = *shape;
     match chunk_sectors {
         0 => Err(LayoutError::ZeroChunk { level }),
-        _ if chunk_sectors < 8 || !chunk_sectors.is_power_of_two() => Err(LayoutError::BadChunk {
-            level,
-            chunk_sectors,
-        }),
+        _ if chunk_sectors < 8 || !chunk_sectors.is_power_of_two() => {
+            Err(LayoutError::BadChunk { level, chunk_sectors })
+        }
         _ => Ok(()),
     }
 }
@@ -165,10 +150,7 @@ fn check_power_of_two_chunk(shape: &Shape) -> Result<(), LayoutError> {
 fn check_room(shape: &Shape, needed_sectors: u64) -> Result<(), LayoutError> {
     let member_sectors = shape.member_sectors;
     if member_sectors < needed_sectors {
-        return Err(LayoutError::MembersTooSmall {
-            member_sectors,
-            needed_sectors,
-        });
+        return Err(LayoutError::MembersTooSmall { member_sectors, needed_sectors });
     }
     Ok(())
 }

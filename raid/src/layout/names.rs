@@ -78,13 +78,11 @@ pub fn parse(level: Level, word: &str, raid_disks: u32) -> Result<u32, UnknownLa
         Level::Raid10 => parse_raid10(word, raid_disks),
         _ => number_of(table(level), word),
     };
-    named
-        .or_else(|| parse_number(word))
-        .ok_or_else(|| UnknownLayout {
-            level,
-            raid_disks,
-            word: word.to_owned(),
-        })
+    named.or_else(|| parse_number(word)).ok_or_else(|| UnknownLayout {
+        level,
+        raid_disks,
+        word: word.to_owned(),
+    })
 }
 
 /// The name `mdadm --examine` prints, if it prints one. For raid10 it says nothing of far sets.
@@ -102,13 +100,8 @@ pub fn short_name(level: Level, layout: u32) -> String {
         return raid10_short_name(layout);
     }
     let table = table(level);
-    let abbreviation = table
-        .iter()
-        .find(|(word, number)| *number == layout && word.len() == 2);
-    match abbreviation
-        .map(|(word, _)| *word)
-        .or_else(|| name_of(table, layout))
-    {
+    let abbreviation = table.iter().find(|(word, number)| *number == layout && word.len() == 2);
+    match abbreviation.map(|(word, _)| *word).or_else(|| name_of(table, layout)) {
         Some(word) => word.to_owned(),
         None => layout.to_string(),
     }
@@ -133,17 +126,11 @@ fn table(level: Level) -> Table {
 }
 
 fn number_of(table: Table, word: &str) -> Option<u32> {
-    table
-        .iter()
-        .find(|(name, _)| *name == word)
-        .map(|(_, number)| *number)
+    table.iter().find(|(name, _)| *name == word).map(|(_, number)| *number)
 }
 
 fn name_of(table: Table, number: u32) -> Option<&'static str> {
-    table
-        .iter()
-        .find(|(_, other)| *other == number)
-        .map(|(name, _)| *name)
+    table.iter().find(|(_, other)| *other == number).map(|(name, _)| *name)
 }
 
 fn parse_number(word: &str) -> Option<u32> {
@@ -153,9 +140,7 @@ fn parse_number(word: &str) -> Option<u32> {
     };
     // from_str_radix would also take a sign.
     let plain = digits.starts_with(|c: char| c.is_digit(radix));
-    plain
-        .then(|| u32::from_str_radix(digits, radix).ok())
-        .flatten()
+    plain.then(|| u32::from_str_radix(digits, radix).ok()).flatten()
 }
 
 /// `n2`, `f2`, `o2`, or one or two of `near=2`, `far=2`, `offset=2`.
@@ -180,9 +165,7 @@ fn parse_raid10(word: &str, raid_disks: u32) -> Option<u32> {
 /// `n2` or `near=2` as ('n', "2").
 fn split_copies(part: &str) -> Option<(char, &str)> {
     let kinds = [("near=", 'n'), ("far=", 'f'), ("offset=", 'o')];
-    let kinds = kinds
-        .into_iter()
-        .chain([("n", 'n'), ("f", 'f'), ("o", 'o')]);
+    let kinds = kinds.into_iter().chain([("n", 'n'), ("f", 'f'), ("o", 'o')]);
     let mut found = kinds.filter_map(|(prefix, kind)| Some((kind, part.strip_prefix(prefix)?)));
     found.next()
 }
@@ -193,11 +176,7 @@ const fn copies(layout: u32) -> u32 {
 
 fn raid10_name(layout: u32) -> String {
     let (near, far) = (layout & 0xff, (layout >> 8) & 0xff);
-    let kind = if layout & OFFSET == 0 {
-        "far"
-    } else {
-        "offset"
-    };
+    let kind = if layout & OFFSET == 0 { "far" } else { "offset" };
     match (near, far) {
         (1, 1) => "NO REDUNDANCY".to_owned(),
         (_, 1) => format!("near={near}"),
@@ -313,10 +292,7 @@ mod tests {
     #[test]
     fn short_names_lead_back_to_their_number() {
         for level in Level::ALL {
-            for layout in (0..0x400)
-                .chain(0x10000..0x10400)
-                .chain([0x20201, 0x40201, u32::MAX])
-            {
+            for layout in (0..0x400).chain(0x10000..0x10400).chain([0x20201, 0x40201, u32::MAX]) {
                 let short = short_name(level, layout);
                 assert_eq!(parse(level, &short, 255), Ok(layout), "{level} {short}");
             }

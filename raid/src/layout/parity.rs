@@ -38,13 +38,7 @@ pub struct Parity {
 impl Parity {
     /// The member count has been checked; the level is one with parity.
     pub(super) fn new(shape: &Shape) -> Result<Self, LayoutError> {
-        let Shape {
-            level,
-            layout,
-            raid_disks,
-            chunk_sectors,
-            member_sectors,
-        } = *shape;
+        let Shape { level, layout, raid_disks, chunk_sectors, member_sectors } = *shape;
         check_power_of_two_chunk(shape)?;
         let scheme = Scheme::of(level, layout).ok_or(LayoutError::BadLayout { level, layout })?;
         check_room(shape, u64::from(chunk_sectors))?;
@@ -54,15 +48,10 @@ impl Parity {
             data_members: raid_disks - level.parity_members(),
             stripes: member_sectors / u64::from(chunk_sectors),
         };
-        let array_sectors = parity
-            .member_extent()
-            .checked_mul(u64::from(parity.data_members));
+        let array_sectors = parity.member_extent().checked_mul(u64::from(parity.data_members));
         match array_sectors {
             Some(_) => Ok(parity),
-            None => Err(LayoutError::TooLarge {
-                raid_disks,
-                member_sectors,
-            }),
+            None => Err(LayoutError::TooLarge { raid_disks, member_sectors }),
         }
     }
 
@@ -114,9 +103,7 @@ impl Parity {
     /// Whether no more members are missing than there is parity. Slots beyond `present` are
     /// missing.
     pub fn survives(&self, present: &[bool]) -> bool {
-        let missing = (0..self.members())
-            .filter(|&slot| !is_present(present, slot))
-            .count();
+        let missing = (0..self.members()).filter(|&slot| !is_present(present, slot)).count();
         missing <= self.parity_members() as usize
     }
 
@@ -132,18 +119,11 @@ impl Parity {
     ///
     /// If the array ends before `sector`.
     pub fn locate(&self, sector: u64) -> (u64, u32, u64) {
-        assert!(
-            sector < self.array_sectors(),
-            "sector {sector} is beyond the array"
-        );
+        assert!(sector < self.array_sectors(), "sector {sector} is beyond the array");
         let (number, within) = (sector / self.chunk(), sector % self.chunk());
         let data_members = u64::from(self.data_members);
         // The remainder is below data_members, a u32.
-        (
-            number / data_members,
-            (number % data_members) as u32,
-            within,
-        )
+        (number / data_members, (number % data_members) as u32, within)
     }
 
     /// The array sector at a place in a stripe: undoes [`Self::locate`].
@@ -153,16 +133,8 @@ impl Parity {
     /// If there is no such stripe, data chunk or sector.
     pub fn array_sector(&self, stripe: u64, d: u32, within: u64) -> u64 {
         assert!(stripe < self.stripes, "stripe {stripe} of {}", self.stripes);
-        assert!(
-            d < self.data_members,
-            "data chunk {d} of {}",
-            self.data_members
-        );
-        assert!(
-            within < self.chunk(),
-            "sector {within} of a chunk of {}",
-            self.chunk()
-        );
+        assert!(d < self.data_members, "data chunk {d} of {}", self.data_members);
+        assert!(within < self.chunk(), "sector {within} of a chunk of {}", self.chunk());
         (stripe * u64::from(self.data_members) + u64::from(d)) * self.chunk() + within
     }
 
@@ -250,12 +222,7 @@ impl Scheme {
             (Level::Raid6, 20) => (First, QPlace::Last, Restart, AfterQ),
             _ => return None,
         };
-        Some(Self {
-            p,
-            q,
-            data,
-            exponents,
-        })
+        Some(Self { p, q, data, exponents })
     }
 
     /// The roles in `stripe` of an array with `n` members, `k` of them data.
@@ -279,17 +246,8 @@ impl Scheme {
         let width = if self.q == QPlace::AfterP { 2 } else { 1 };
         let data = match self.data {
             DataRule::Restart => DataOrder::Ascending,
-            DataRule::Continue => DataOrder::Around {
-                first: (p + width) % ring,
-                ring,
-            },
+            DataRule::Continue => DataOrder::Around { first: (p + width) % ring, ring },
         };
-        Roles {
-            p,
-            q,
-            n,
-            data,
-            exponents: self.exponents,
-        }
+        Roles { p, q, n, data, exponents: self.exponents }
     }
 }

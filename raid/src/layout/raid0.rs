@@ -57,12 +57,7 @@ struct Zone {
 
 impl Raid0 {
     pub(super) fn new(shape: &Shape, sizes: &[u64]) -> Result<Self, LayoutError> {
-        let Shape {
-            level,
-            layout,
-            chunk_sectors,
-            ..
-        } = *shape;
+        let Shape { level, layout, chunk_sectors, .. } = *shape;
         if chunk_sectors == 0 {
             return Err(LayoutError::ZeroChunk { level });
         }
@@ -76,11 +71,7 @@ impl Raid0 {
         if layout == 0 && ambiguous {
             return Err(LayoutError::AmbiguousZones);
         }
-        Ok(Self {
-            chunk,
-            zones,
-            extents,
-        })
+        Ok(Self { chunk, zones, extents })
     }
 
     pub(super) fn array_sectors(&self) -> u64 {
@@ -102,9 +93,7 @@ impl Raid0 {
 
     /// The array sector at a place inside the member, and how many follow it in the same chunk.
     pub(super) fn array_sector_of(&self, slot: u32, sector: u64) -> (Option<u64>, u64) {
-        let after = self
-            .zones
-            .partition_point(|zone| zone.member_start <= sector);
+        let after = self.zones.partition_point(|zone| zone.member_start <= sector);
         let zone = &self.zones[after - 1];
         let width = zone.slots.len() as u64;
         let row = (sector - zone.member_start) / self.chunk;
@@ -134,18 +123,8 @@ fn cut_zones(extents: &[u64], chunk: u64, layout: u32) -> Vec<Zone> {
         let slots: Vec<u32> = reaching.map(|slot| slot_number(slot as u64)).collect();
         let width = slots.len() as u64;
         let end = start + (member_end - member_start) * width;
-        let turn = if layout == ORIGINAL {
-            start / chunk % width
-        } else {
-            0
-        };
-        zones.push(Zone {
-            start,
-            end,
-            member_start,
-            slots,
-            turn,
-        });
+        let turn = if layout == ORIGINAL { start / chunk % width } else { 0 };
+        zones.push(Zone { start, end, member_start, slots, turn });
         (start, member_start) = (end, member_end);
     }
     zones

@@ -56,13 +56,7 @@ pub(super) struct Raid10 {
 impl Raid10 {
     pub(super) fn new(shape: &Shape) -> Result<Self, LayoutError> {
         check_power_of_two_chunk(shape)?;
-        let Shape {
-            layout,
-            raid_disks,
-            chunk_sectors,
-            member_sectors,
-            ..
-        } = *shape;
+        let Shape { layout, raid_disks, chunk_sectors, member_sectors, .. } = *shape;
         let (near, far) = checked_copies(layout, raid_disks)?;
         let chunk = u64::from(chunk_sectors);
         check_room(shape, chunk * far)?;
@@ -77,25 +71,13 @@ impl Raid10 {
         // `calc_sectors` takes a longer way to the stride, over the chunks used per device. Since
         // near · far ≤ n its roundings cancel, and it always arrives at this number of rows.
         let rows = member_sectors / chunk / far;
-        let too_large = LayoutError::TooLarge {
-            raid_disks,
-            member_sectors,
-        };
+        let too_large = LayoutError::TooLarge { raid_disks, member_sectors };
         let chunks = rows.checked_mul(columns).ok_or_else(|| too_large.clone())? / near;
         chunks.checked_mul(chunk).ok_or(too_large)?;
 
         let offset = layout & (1 << 16) != 0;
-        let layout10 = Self {
-            chunk,
-            columns,
-            near,
-            far,
-            offset,
-            set_width,
-            last_set,
-            rows,
-            chunks,
-        };
+        let layout10 =
+            Self { chunk, columns, near, far, offset, set_width, last_set, rows, chunks };
         if layout10.collides() {
             return Err(LayoutError::CopiesCollide { layout, raid_disks });
         }
@@ -191,11 +173,7 @@ impl Raid10 {
     }
 
     fn member_chunk(&self, row: u64, section: u64) -> u64 {
-        if self.offset {
-            row * self.far + section
-        } else {
-            section * self.rows + row
-        }
+        if self.offset { row * self.far + section } else { section * self.rows + row }
     }
 
     /// Undoes [`Self::member_chunk`].
@@ -218,11 +196,7 @@ fn checked_copies(layout: u32, raid_disks: u32) -> Result<(u64, u64), LayoutErro
     }
     let (near, far) = (layout & 0xff, (layout >> 8) & 0xff);
     if !(2..=raid_disks).contains(&(near * far)) {
-        return Err(LayoutError::BadCopies {
-            near,
-            far,
-            raid_disks,
-        });
+        return Err(LayoutError::BadCopies { near, far, raid_disks });
     }
     Ok((u64::from(near), u64::from(far)))
 }

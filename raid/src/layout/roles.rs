@@ -47,11 +47,7 @@ impl Roles {
     ///
     /// If the stripe has no such chunk.
     pub fn data_slot(&self, d: u32) -> u32 {
-        assert!(
-            d < self.data_members(),
-            "data chunk {d} of {}",
-            self.data_members()
-        );
+        assert!(d < self.data_members(), "data chunk {d} of {}", self.data_members());
         match self.data {
             DataOrder::Ascending => {
                 let q = self.q.unwrap_or(self.n);

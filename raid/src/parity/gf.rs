@@ -43,11 +43,7 @@ pub const fn exp(exponent: u32) -> u8 {
 
 /// The exponent e with `g^e = a`, below 255. None for 0.
 pub const fn log(a: u8) -> Option<u32> {
-    if a == 0 {
-        None
-    } else {
-        Some(LOG[a as usize] as u32)
-    }
+    if a == 0 { None } else { Some(LOG[a as usize] as u32) }
 }
 
 /// `a · b`.
@@ -131,10 +127,7 @@ mod tests {
     fn powers_of_g_are_all_bytes_but_zero() {
         let mut seen = [false; 256];
         for e in 0..POWERS {
-            assert!(
-                !std::mem::replace(&mut seen[usize::from(exp(e))], true),
-                "g^{e} repeats"
-            );
+            assert!(!std::mem::replace(&mut seen[usize::from(exp(e))], true), "g^{e} repeats");
             assert_eq!(log(exp(e)), Some(e));
             assert_eq!(exp(e + POWERS), exp(e));
             assert_eq!(double(exp(e)), exp(e + 1));

@@ -51,11 +51,7 @@ pub fn locate(data: &[(u32, &[u8])], p: &[u8], q: &[u8]) -> Culprit {
         let end = p.len().min(start + PIECE);
         let (delta_p, delta_q) = (&mut delta_p[..end - start], &mut delta_q[..end - start]);
         pieces.clear();
-        pieces.extend(
-            sources
-                .iter()
-                .map(|source| source.map(|bytes| &bytes[start..end])),
-        );
+        pieces.extend(sources.iter().map(|source| source.map(|bytes| &bytes[start..end])));
         pq(delta_p, delta_q, &pieces);
         xor_into(delta_p, &[&p[start..end]]);
         xor_into(delta_q, &[&q[start..end]]);
@@ -88,9 +84,7 @@ fn blame(data: &[(u32, &[u8])], dp: u8, dq: u8) -> Culprit {
         (0, _) => Culprit::Q,
         _ => {
             let blamed = gf::log(gf::div(dq, dp));
-            let index = data
-                .iter()
-                .position(|(exponent, _)| Some(*exponent) == blamed);
+            let index = data.iter().position(|(exponent, _)| Some(*exponent) == blamed);
             index.map_or(Culprit::Many, Culprit::Data)
         }
     }

@@ -96,11 +96,7 @@ fn check_lengths(length: usize, sources: &[&[u8]]) {
 }
 
 fn check_sources(length: usize, sources: &[Option<&[u8]>]) {
-    assert!(
-        sources.len() <= gf::POWERS as usize,
-        "{} powers of g in Q",
-        sources.len()
-    );
+    assert!(sources.len() <= gf::POWERS as usize, "{} powers of g in Q", sources.len());
     for source in sources.iter().flatten() {
         assert_eq!(source.len(), length, "blocks of a stripe differ in length");
     }
@@ -125,10 +121,7 @@ fn by_exponent<'a>(blocks: impl IntoIterator<Item = (u32, &'a [u8])>) -> Vec<Opt
         if sources.len() <= place {
             sources.resize(place + 1, None);
         }
-        assert!(
-            sources[place].is_none(),
-            "exponent {exponent} used twice in Q"
-        );
+        assert!(sources[place].is_none(), "exponent {exponent} used twice in Q");
         sources[place] = Some(bytes);
     }
     sources

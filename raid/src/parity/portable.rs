@@ -112,9 +112,7 @@ fn starts(bytes: &[u8]) -> impl Iterator<Item = usize> + use<> {
 
 #[inline(always)]
 fn sum(first: Block, sources: &[&[u8]], at: usize) -> Block {
-    sources
-        .iter()
-        .fold(first, |sum, source| sum.xor(Block::load(source, at)))
+    sources.iter().fold(first, |sum, source| sum.xor(Block::load(source, at)))
 }
 
 /// Q alone of one block.
@@ -198,9 +196,7 @@ pub(super) fn pq_matches(p: &[u8], q: &[u8], sources: &[Option<&[u8]>]) -> (bool
 pub(super) fn update_q(q: &mut [u8], coefficient: u8, old: &[u8], new: &[u8]) {
     for at in starts(q) {
         let delta = Block::load(old, at).xor(Block::load(new, at));
-        Block::load(q, at)
-            .xor(delta.times(coefficient))
-            .store(q, at);
+        Block::load(q, at).xor(delta.times(coefficient)).store(q, at);
     }
 }
 
@@ -209,9 +205,7 @@ pub(super) fn update_pq(p: &mut [u8], q: &mut [u8], coefficient: u8, old: &[u8],
     for at in starts(p) {
         let delta = Block::load(old, at).xor(Block::load(new, at));
         Block::load(p, at).xor(delta).store(p, at);
-        Block::load(q, at)
-            .xor(delta.times(coefficient))
-            .store(q, at);
+        Block::load(q, at).xor(delta.times(coefficient)).store(q, at);
     }
 }
 

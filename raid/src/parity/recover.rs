@@ -83,10 +83,7 @@ pub fn recover(blocks: &mut Blocks<'_>, lost: &[Lost]) -> Result<(), TooManyLost
         (&[x, y], Some(p), Some(q)) => recover_two(blocks.data, [x, y], p, q),
         _ => {
             let parity = usize::from(p.is_some()) + usize::from(q.is_some());
-            return Err(TooManyLost {
-                data: lost_data.len(),
-                parity,
-            });
+            return Err(TooManyLost { data: lost_data.len(), parity });
         }
     }
     recompute_parity(blocks, p_lost, q_lost);
@@ -95,16 +92,10 @@ pub fn recover(blocks: &mut Blocks<'_>, lost: &[Lost]) -> Result<(), TooManyLost
 
 fn check(blocks: &Blocks<'_>) {
     let parities = [blocks.p.as_deref(), blocks.q.as_deref()];
-    let all = parities
-        .into_iter()
-        .flatten()
-        .chain(blocks.data.iter().map(|block| &*block.bytes));
+    let all = parities.into_iter().flatten().chain(blocks.data.iter().map(|block| &*block.bytes));
     let mut lengths = all.map(<[u8]>::len);
     if let Some(first) = lengths.next() {
-        assert!(
-            lengths.all(|length| length == first),
-            "blocks of a stripe differ in length"
-        );
+        assert!(lengths.all(|length| length == first), "blocks of a stripe differ in length");
     }
     if blocks.q.is_some() {
         check_exponents(blocks.data.iter().map(|block| block.exponent));
@@ -121,10 +112,7 @@ fn lost_data(lost: &[Lost], data_blocks: usize) -> Vec<usize> {
     indices.sort_unstable();
     indices.dedup();
     if let Some(&last) = indices.last() {
-        assert!(
-            last < data_blocks,
-            "data block {last} of {data_blocks} is lost"
-        );
+        assert!(last < data_blocks, "data block {last} of {data_blocks} is lost");
     }
     indices
 }
@@ -153,10 +141,7 @@ fn recover_two(data: &mut [DataBlock<'_>], lost: [usize; 2], p: &[u8], q: &[u8])
 fn recompute_parity(blocks: &mut Blocks<'_>, p_lost: bool, q_lost: bool) {
     let p = blocks.p.as_deref_mut().filter(|_| p_lost);
     let q = blocks.q.as_deref_mut().filter(|_| q_lost);
-    let data = blocks
-        .data
-        .iter()
-        .map(|block| (block.exponent, &*block.bytes));
+    let data = blocks.data.iter().map(|block| (block.exponent, &*block.bytes));
     match (p, q) {
         (None, None) => {}
         (Some(p), None) => xor(p, &data.map(|(_, bytes)| bytes).collect::<Vec<_>>()),

@@ -60,10 +60,7 @@ fn pq_agrees_with_the_reference() {
         for count in 0..=20 {
             let mut sources = optional(&blocks[..count]);
             check_pq(&sources, length);
-            sources
-                .iter_mut()
-                .step_by(3)
-                .for_each(|source| *source = None);
+            sources.iter_mut().step_by(3).for_each(|source| *source = None);
             check_pq(&sources, length);
         }
     }
@@ -76,11 +73,7 @@ fn check_pq(sources: &[Option<&[u8]>], length: usize) {
     reference::pq(&mut expected_p, &mut expected_q, sources);
     pq(&mut p, &mut q, sources);
     q_only(&mut q_alone, sources);
-    assert!(
-        p == expected_p && q == expected_q,
-        "{} of {length}",
-        sources.len()
-    );
+    assert!(p == expected_p && q == expected_q, "{} of {length}", sources.len());
     assert_eq!(q_alone, expected_q, "{} of {length}", sources.len());
     assert_eq!(pq_matches(&p, &q, sources), (true, true));
 }
@@ -128,11 +121,7 @@ fn an_update_is_what_computing_anew_would_give() {
             update_pq(&mut p, &mut q, exponent as u32, before, after);
             update_p(&mut p_alone, before, after);
             update_q(&mut q_alone, exponent as u32, before, after);
-            assert_eq!(
-                pq_matches(&p, &q, &optional(&new)),
-                (true, true),
-                "g^{exponent}"
-            );
+            assert_eq!(pq_matches(&p, &q, &optional(&new)), (true, true), "g^{exponent}");
             assert!(p_alone == p && q_alone == q, "g^{exponent} of {length}");
         }
     }
@@ -164,12 +153,7 @@ impl Stripe {
         let (mut p, mut q) = (vec![0; length], vec![0; length]);
         let blocks = exponents.iter().copied().zip(slices(&data));
         reference::pq(&mut p, &mut q, &by_exponent(blocks));
-        Self {
-            exponents: exponents.to_vec(),
-            data,
-            p,
-            q,
-        }
+        Self { exponents: exponents.to_vec(), data, p, q }
     }
 
     fn block(&mut self, which: Lost) -> &mut Vec<u8> {
@@ -191,44 +175,26 @@ impl Stripe {
 
     fn recover(&mut self, lost: &[Lost], with_p: bool, with_q: bool) -> Result<(), TooManyLost> {
         let data = self.data.iter_mut().zip(&self.exponents);
-        let mut data: Vec<DataBlock<'_>> = data
-            .map(|(bytes, &exponent)| DataBlock { exponent, bytes })
-            .collect();
+        let mut data: Vec<DataBlock<'_>> =
+            data.map(|(bytes, &exponent)| DataBlock { exponent, bytes }).collect();
         let p = with_p.then_some(self.p.as_mut_slice());
         let q = with_q.then_some(self.q.as_mut_slice());
-        recover(
-            &mut Blocks {
-                data: &mut data,
-                p,
-                q,
-            },
-            lost,
-        )
+        recover(&mut Blocks { data: &mut data, p, q }, lost)
     }
 
     fn locate(&self) -> Culprit {
-        let data: Vec<_> = self
-            .exponents
-            .iter()
-            .copied()
-            .zip(slices(&self.data))
-            .collect();
+        let data: Vec<_> = self.exponents.iter().copied().zip(slices(&self.data)).collect();
         locate(&data, &self.p, &self.q)
     }
 
     fn all(&self) -> Vec<Lost> {
-        (0..self.data.len())
-            .map(Lost::Data)
-            .chain([Lost::P, Lost::Q])
-            .collect()
+        (0..self.data.len()).map(Lost::Data).chain([Lost::P, Lost::Q]).collect()
     }
 }
 
 /// Stripes of one to eight data blocks, in every order of exponents.
 fn stripes(length: usize) -> impl Iterator<Item = Stripe> {
-    (1..=8)
-        .flat_map(exponent_orders)
-        .map(move |exponents| Stripe::new(&exponents, length))
+    (1..=8).flat_map(exponent_orders).map(move |exponents| Stripe::new(&exponents, length))
 }
 
 #[test]
@@ -293,15 +259,9 @@ fn a_raid5_of_384_members_recovers() {
     xor(&mut p, &slices(&data));
     let expected = std::mem::take(&mut data[300]);
     data[300] = vec![0; 70];
-    let mut blocks: Vec<_> = data
-        .iter_mut()
-        .map(|bytes| DataBlock { exponent: 0, bytes })
-        .collect();
-    let mut blocks = Blocks {
-        data: &mut blocks,
-        p: Some(&mut p),
-        q: None,
-    };
+    let mut blocks: Vec<_> =
+        data.iter_mut().map(|bytes| DataBlock { exponent: 0, bytes }).collect();
+    let mut blocks = Blocks { data: &mut blocks, p: Some(&mut p), q: None };
     assert_eq!(recover(&mut blocks, &[Lost::Data(300)]), Ok(()));
     assert_eq!(data[300], expected);
 }
@@ -358,11 +318,9 @@ fn two_wrong_blocks_are_many() {
 /// single culprit.
 #[test]
 fn a_block_that_does_not_exist_is_not_blamed() {
-    for (exponents, expected) in [
-        ([0, 1, 2], Culprit::Data(0)),
-        ([2, 1, 0], Culprit::Data(2)),
-        ([1, 2, 4], Culprit::Many),
-    ] {
+    for (exponents, expected) in
+        [([0, 1, 2], Culprit::Data(0)), ([2, 1, 0], Culprit::Data(2)), ([1, 2, 4], Culprit::Many)]
+    {
         let mut stripe = Stripe::new(&exponents, 70);
         stripe.p[5] ^= 0x21;
         stripe.q[5] ^= 0x21;
@@ -378,10 +336,7 @@ fn a_wrong_exponent_is_noticed() {
     swapped.exponents.swap(1, 2);
     assert_ne!(swapped.locate(), Culprit::None);
     let mut damaged = swapped.damaged(&[Lost::Data(0), Lost::Data(1)]);
-    assert_eq!(
-        damaged.recover(&[Lost::Data(0), Lost::Data(1)], true, true),
-        Ok(())
-    );
+    assert_eq!(damaged.recover(&[Lost::Data(0), Lost::Data(1)], true, true), Ok(()));
     assert_ne!(damaged.data, stripe.data);
 }
 

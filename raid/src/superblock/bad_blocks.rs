@@ -74,18 +74,13 @@ impl BadBlocks {
 
     /// Bad sectors in all.
     pub fn sectors(&self) -> u64 {
-        self.ranges
-            .iter()
-            .map(|range| range.end - range.start)
-            .sum()
+        self.ranges.iter().map(|range| range.end - range.start).sum()
     }
 
     /// Indices of the ranges that overlap `range` or touch it.
     fn touching(&self, range: &Range<u64>) -> Range<usize> {
         let first = self.ranges.partition_point(|known| known.end < range.start);
-        let last = self
-            .ranges
-            .partition_point(|known| known.start <= range.end);
+        let last = self.ranges.partition_point(|known| known.start <= range.end);
         first..last.max(first)
     }
 
@@ -96,12 +91,8 @@ impl BadBlocks {
         }
         let at = self.touching(&range);
         let known = &self.ranges[at.clone()];
-        let start = known
-            .first()
-            .map_or(range.start, |first| first.start.min(range.start));
-        let end = known
-            .last()
-            .map_or(range.end, |last| last.end.max(range.end));
+        let start = known.first().map_or(range.start, |first| first.start.min(range.start));
+        let end = known.last().map_or(range.end, |last| last.end.max(range.end));
         self.ranges.splice(at, std::iter::once(start..end));
     }
 
@@ -125,9 +116,7 @@ impl BadBlocks {
 
     /// The first bad part of `range`, if any.
     pub fn first_overlap(&self, range: Range<u64>) -> Option<Range<u64>> {
-        let index = self
-            .ranges
-            .partition_point(|known| known.end <= range.start);
+        let index = self.ranges.partition_point(|known| known.end <= range.start);
         let known = self.ranges.get(index)?;
         let overlap = known.start.max(range.start)..known.end.min(range.end);
         (!overlap.is_empty()).then_some(overlap)
@@ -196,8 +185,7 @@ impl BadBlocks {
 
 /// `units << shift`, if that is a number of sectors.
 fn to_sectors(units: u64, shift: u8) -> Option<u64> {
-    1u64.checked_shl(shift.into())
-        .and_then(|unit| units.checked_mul(unit))
+    1u64.checked_shl(shift.into()).and_then(|unit| units.checked_mul(unit))
 }
 
 #[cfg(test)]
@@ -207,36 +195,23 @@ mod tests {
 
     fn set(ranges: &[(u64, u64)]) -> BadBlocks {
         let mut set = BadBlocks::new();
-        ranges
-            .iter()
-            .for_each(|(start, sectors)| set.add(*start..start + sectors));
+        ranges.iter().for_each(|(start, sectors)| set.add(*start..start + sectors));
         set
     }
 
     fn log(entries: &[u64]) -> Vec<u8> {
-        let mut bytes: Vec<u8> = entries
-            .iter()
-            .flat_map(|entry| entry.to_le_bytes())
-            .collect();
+        let mut bytes: Vec<u8> = entries.iter().flat_map(|entry| entry.to_le_bytes()).collect();
         bytes.resize(4096, 0xff);
         bytes
     }
 
     #[test]
     fn a_log_as_linux_left_it_unsorted_and_split() {
-        let bytes = log(&[
-            0x0000_0000_0040_0008,
-            0x0000_0000_0065_c058,
-            0x0000_0000_005d_c200,
-        ]);
+        let bytes = log(&[0x0000_0000_0040_0008, 0x0000_0000_0065_c058, 0x0000_0000_005d_c200]);
         let read = BadBlocks::parse(&bytes, 0).unwrap();
         assert_eq!(read.iter().collect::<Vec<_>>(), [4096..4104, 6000..6600]);
         let written = read.emit(0, LOG_SECTORS).unwrap();
-        let sorted = log(&[
-            0x0000_0000_0040_0008,
-            0x0000_0000_005d_c200,
-            0x0000_0000_0065_c058,
-        ]);
+        let sorted = log(&[0x0000_0000_0040_0008, 0x0000_0000_005d_c200, 0x0000_0000_0065_c058]);
         assert_eq!(written, sorted);
     }
 
@@ -244,26 +219,10 @@ mod tests {
     fn broken_logs_name_the_entry() {
         let rows = [
             (log(&[0]), 0, BadBlocksError::ZeroLength { index: 0 }),
-            (
-                log(&[0x0040_0008, 0x0080_0000]),
-                0,
-                BadBlocksError::ZeroLength { index: 1 },
-            ),
-            (
-                log(&[u64::MAX - 1]),
-                11,
-                BadBlocksError::OutOfRange { index: 0 },
-            ),
-            (
-                log(&[0x0040_0008]),
-                64,
-                BadBlocksError::OutOfRange { index: 0 },
-            ),
-            (
-                log(&[0x0040_0008]),
-                255,
-                BadBlocksError::OutOfRange { index: 0 },
-            ),
+            (log(&[0x0040_0008, 0x0080_0000]), 0, BadBlocksError::ZeroLength { index: 1 }),
+            (log(&[u64::MAX - 1]), 11, BadBlocksError::OutOfRange { index: 0 }),
+            (log(&[0x0040_0008]), 64, BadBlocksError::OutOfRange { index: 0 }),
+            (log(&[0x0040_0008]), 255, BadBlocksError::OutOfRange { index: 0 }),
         ];
         for (bytes, shift, error) in rows {
             assert_eq!(BadBlocks::parse(&bytes, shift), Err(error));
@@ -287,10 +246,7 @@ mod tests {
                 .filter_map(|word| word.split_once('+'))
                 .map(|(start, sectors)| (start.parse().unwrap(), sectors.parse().unwrap()))
                 .collect();
-            let words: Vec<String> = set(&added)
-                .iter()
-                .map(|range| format!("{range:?}"))
-                .collect();
+            let words: Vec<String> = set(&added).iter().map(|range| format!("{range:?}")).collect();
             assert_eq!(words.join(" "), ranges, "{added:?}");
         }
     }
@@ -314,13 +270,7 @@ mod tests {
         assert!(bad.fits() && bad.emit(0, LOG_SECTORS).is_ok());
         bad.add(5_000..5_001);
         assert!(!bad.fits());
-        assert_eq!(
-            bad.emit(0, LOG_SECTORS),
-            Err(LogFull {
-                entries: 513,
-                capacity: 512
-            })
-        );
+        assert_eq!(bad.emit(0, LOG_SECTORS), Err(LogFull { entries: 513, capacity: 512 }));
         assert!(set(&[(0, 512 * 512)]).fits());
         assert!(!set(&[(0, 512 * 512 + 1)]).fits());
         assert!(!set(&[(0, u64::MAX)]).fits());

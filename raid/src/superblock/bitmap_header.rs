@@ -94,14 +94,9 @@ impl BitmapVersion {
     }
 
     fn from_number(number: u32) -> Option<Self> {
-        [
-            Self::HostEndian,
-            Self::LittleEndian,
-            Self::Clustered,
-            Self::Lockless,
-        ]
-        .into_iter()
-        .find(|version| version.number() == number)
+        [Self::HostEndian, Self::LittleEndian, Self::Clustered, Self::Lockless]
+            .into_iter()
+            .find(|version| version.number() == number)
     }
 }
 
@@ -193,11 +188,7 @@ fn demand(
     value: u64,
     why: &'static str,
 ) -> Result<(), BitmapError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(BitmapError::Field { field, value, why })
-    }
+    if holds { Ok(()) } else { Err(BitmapError::Field { field, value, why }) }
 }
 
 impl BitmapHeader {
@@ -253,11 +244,8 @@ impl BitmapHeader {
     }
 
     fn check(&self) -> Result<(), BitmapError> {
-        let (chunk, sleep, behind) = (
-            self.chunk_bytes,
-            self.daemon_sleep_seconds,
-            self.write_behind,
-        );
+        let (chunk, sleep, behind) =
+            (self.chunk_bytes, self.daemon_sleep_seconds, self.write_behind);
         // A lockless bitmap leaves the chunk to the kernel: zero until it has been started once.
         let unset = self.version == BitmapVersion::Lockless && chunk == 0;
         let chunk_ok = unset || chunk.is_power_of_two() && chunk >= 512;
@@ -266,12 +254,7 @@ impl BitmapHeader {
         let why = "expected 1 second or more";
         demand(sleep >= 1, "daemon_sleep", sleep.into(), why)?;
         let why = "expected at most 16383";
-        demand(
-            behind <= MAX_WRITE_BEHIND,
-            "write_behind",
-            behind.into(),
-            why,
-        )?;
+        demand(behind <= MAX_WRITE_BEHIND, "write_behind", behind.into(), why)?;
         let why = "expected at most 255";
         demand(self.nodes <= MAX_NODES, "nodes", self.nodes.into(), why)?;
         let why = "no array is that large";
@@ -286,19 +269,12 @@ impl BitmapHeader {
         device_sectors: u64,
     ) -> Result<(), BitmapError> {
         if self.uuid != superblock.set_uuid {
-            return Err(BitmapError::Uuid {
-                bitmap: self.uuid,
-                array: superblock.set_uuid,
-            });
+            return Err(BitmapError::Uuid { bitmap: self.uuid, array: superblock.set_uuid });
         }
         let room = superblock.bitmap_room(device_sectors).unwrap_or(0);
         let need = self.bytes().div_ceil(512);
         if need > room {
-            return Err(BitmapError::NoRoom {
-                bits: self.bits(),
-                need,
-                room,
-            });
+            return Err(BitmapError::NoRoom { bits: self.bits(), need, room });
         }
         Ok(())
     }
@@ -410,15 +386,9 @@ mod tests {
         ];
         for (at, bytes, name) in rows {
             let error = BitmapHeader::parse(&with(at, bytes)).unwrap_err();
-            assert!(
-                matches!(error, BitmapError::Field { field, .. } if field == name),
-                "{error}"
-            );
+            assert!(matches!(error, BitmapError::Field { field, .. } if field == name), "{error}");
         }
-        assert_eq!(
-            BitmapHeader::parse(&[0; 256]),
-            Err(BitmapError::NotFound(0))
-        );
+        assert_eq!(BitmapHeader::parse(&[0; 256]), Err(BitmapError::NotFound(0)));
         assert_eq!(BitmapHeader::parse(&[0; 255]), Err(BitmapError::Short(255)));
     }
 
@@ -433,20 +403,11 @@ mod tests {
         };
         assert_eq!(check(&superblock, &header()), Ok(()));
         let large = BitmapHeader::new(Uuid([7; 16]), 1 << 40, 4096);
-        assert!(matches!(
-            check(&superblock, &large),
-            Err(BitmapError::NoRoom { room: 2032, .. })
-        ));
+        assert!(matches!(check(&superblock, &large), Err(BitmapError::NoRoom { room: 2032, .. })));
         let foreign = BitmapHeader::new(Uuid([8; 16]), 6144, 131_072);
-        assert!(matches!(
-            check(&superblock, &foreign),
-            Err(BitmapError::Uuid { .. })
-        ));
+        assert!(matches!(check(&superblock, &foreign), Err(BitmapError::Uuid { .. })));
         superblock.bitmap_offset = None;
-        assert!(matches!(
-            check(&superblock, &header()),
-            Err(BitmapError::NoRoom { room: 0, .. })
-        ));
+        assert!(matches!(check(&superblock, &header()), Err(BitmapError::NoRoom { room: 0, .. })));
     }
 
     #[test]

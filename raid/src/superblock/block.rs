@@ -219,14 +219,8 @@ impl Superblock {
             (feature::RESHAPE_ACTIVE, self.reshape.is_some()),
             (feature::BAD_BLOCKS, self.bad_blocks_recorded),
             (feature::REPLACEMENT, self.replacement),
-            (
-                feature::RESHAPE_BACKWARDS,
-                reshape(|reshape| reshape.backwards),
-            ),
-            (
-                feature::NEW_OFFSET,
-                reshape(|reshape| reshape.new_offset.is_some()),
-            ),
+            (feature::RESHAPE_BACKWARDS, reshape(|reshape| reshape.backwards)),
+            (feature::NEW_OFFSET, reshape(|reshape| reshape.new_offset.is_some())),
             (feature::RECOVERY_BITMAP, self.recovery_bitmap),
             (feature::PPL, ppl(false)),
             (feature::MULTIPLE_PPLS, ppl(true)),
@@ -254,10 +248,7 @@ impl Superblock {
     ///
     /// If the number has no place in a superblock ([`MAX_DEV`](super::v1::MAX_DEV)): ours to know.
     pub fn set_role(&mut self, dev_number: u32, role: Role) {
-        assert!(
-            dev_number < super::v1::MAX_DEV,
-            "device number {dev_number} has no place"
-        );
+        assert!(dev_number < super::v1::MAX_DEV, "device number {dev_number} has no place");
         let index = dev_number as usize;
         if index >= self.roles.len() {
             self.roles.resize(index + 1, Role::Spare);
@@ -300,11 +291,7 @@ impl Superblock {
 
     /// Sectors of this member the array uses: `size`, or all there are for RAID0 and linear.
     pub fn used_sectors(&self) -> u64 {
-        if self.level_number > 0 {
-            self.size
-        } else {
-            self.data_size
-        }
+        if self.level_number > 0 { self.size } else { self.data_size }
     }
 
     /// A signed distance from the superblock as a sector of the member.
@@ -332,11 +319,7 @@ impl Superblock {
             self.bad_blocks_sector(),
             Some(device_sectors),
         ];
-        let next = obstacles
-            .into_iter()
-            .flatten()
-            .filter(|sector| *sector > start)
-            .min()?;
+        let next = obstacles.into_iter().flatten().filter(|sector| *sector > start).min()?;
         Some(next - start)
     }
 
@@ -345,23 +328,14 @@ impl Superblock {
         let other = self.other_features;
         let padding = self.raw.pad0.get() != 0 || self.raw.pad3 != [0; 28];
         let reasons = [
-            (
-                other & !feature::KNOWN != 0,
-                Unsupported::Features(other & !feature::KNOWN),
-            ),
+            (other & !feature::KNOWN != 0, Unsupported::Features(other & !feature::KNOWN)),
             (padding, Unsupported::Padding),
-            (
-                self.level().is_none(),
-                Unsupported::Level(self.level_number),
-            ),
+            (self.level().is_none(), Unsupported::Level(self.level_number)),
             (self.reshape.is_some(), Unsupported::Reshape),
             (other & feature::JOURNAL != 0, Unsupported::Journal),
             (self.ppl.is_some(), Unsupported::Ppl),
             (other & feature::CLUSTERED != 0, Unsupported::Clustered),
         ];
-        reasons
-            .into_iter()
-            .find(|(applies, _)| *applies)
-            .map(|(_, reason)| reason)
+        reasons.into_iter().find(|(applies, _)| *applies).map(|(_, reason)| reason)
     }
 }

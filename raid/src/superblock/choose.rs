@@ -56,24 +56,15 @@ pub fn choose(candidates: &[Superblock], force: bool) -> Result<Choice, ChooseEr
     let array = candidates.first().ok_or(ChooseError::Empty)?.set_uuid;
     let top = top_candidates(candidates, array)?;
     let freshest = freshest_of(candidates, &top)?;
-    let table = Table {
-        candidates,
-        freshest,
-        top,
-    };
-    let mut verdicts: Vec<Verdict> = (0..candidates.len())
-        .map(|index| table.judge(index))
-        .collect();
+    let table = Table { candidates, freshest, top };
+    let mut verdicts: Vec<Verdict> =
+        (0..candidates.len()).map(|index| table.judge(index)).collect();
     table.drop_duplicates(&mut verdicts);
     if force {
         table.take_stale(&mut verdicts);
     }
     let enough = table.is_enough(&verdicts);
-    Ok(Choice {
-        freshest,
-        verdicts,
-        enough,
-    })
+    Ok(Choice { freshest, verdicts, enough })
 }
 
 /// Candidates that can speak for the array at its highest event count. A later `ctime` beats
@@ -88,9 +79,7 @@ fn top_candidates(candidates: &[Superblock], array: Uuid) -> Result<Vec<usize>, 
         .map(|index| age(&candidates[index]))
         .max()
         .ok_or(ChooseError::NoMembers(array))?;
-    Ok(speakers()
-        .filter(|index| age(&candidates[*index]) == best)
-        .collect())
+    Ok(speakers().filter(|index| age(&candidates[*index]) == best).collect())
 }
 
 /// Of equally fresh members, the first that none of the others disowns.
@@ -98,20 +87,13 @@ fn freshest_of(candidates: &[Superblock], top: &[usize]) -> Result<usize, Choose
     let split = |first: usize, second: usize| {
         let events = candidates[first].events;
         let (first, second) = (first.min(second), first.max(second));
-        ChooseError::SplitHistory {
-            first,
-            second,
-            events,
-        }
+        ChooseError::SplitHistory { first, second, events }
     };
     let disowns = |one: usize, other: usize| disowns(&candidates[one], &candidates[other]);
     let mut freshest = None;
     for one in top {
-        let enemies: Vec<usize> = top
-            .iter()
-            .copied()
-            .filter(|other| disowns(*other, *one))
-            .collect();
+        let enemies: Vec<usize> =
+            top.iter().copied().filter(|other| disowns(*other, *one)).collect();
         if let Some(other) = enemies.iter().find(|other| disowns(*one, **other)) {
             return Err(split(*one, *other));
         }
@@ -139,39 +121,24 @@ fn lost(one: &Superblock, other: &Superblock) -> bool {
 /// What a candidate's array-wide facts differ in, if anything.
 fn difference(member: &Superblock, array: &Superblock) -> Option<Stranger> {
     let differences = [
-        (
-            member.set_uuid != array.set_uuid,
-            Stranger::Array(member.set_uuid),
-        ),
-        (
-            member.ctime != array.ctime,
-            Stranger::Ctime(member.ctime, array.ctime),
-        ),
+        (member.set_uuid != array.set_uuid, Stranger::Array(member.set_uuid)),
+        (member.ctime != array.ctime, Stranger::Ctime(member.ctime, array.ctime)),
         (
             member.level_number != array.level_number,
             Stranger::Level(member.level_number, array.level_number),
         ),
-        (
-            member.layout != array.layout,
-            Stranger::Layout(member.layout, array.layout),
-        ),
+        (member.layout != array.layout, Stranger::Layout(member.layout, array.layout)),
         (
             member.chunk_sectors != array.chunk_sectors,
             Stranger::Chunk(member.chunk_sectors, array.chunk_sectors),
         ),
-        (
-            member.size != array.size,
-            Stranger::Size(member.size, array.size),
-        ),
+        (member.size != array.size, Stranger::Size(member.size, array.size)),
         (
             member.raid_disks != array.raid_disks,
             Stranger::RaidDisks(member.raid_disks, array.raid_disks),
         ),
     ];
-    differences
-        .into_iter()
-        .find(|(differs, _)| *differs)
-        .map(|(_, why)| why)
+    differences.into_iter().find(|(differs, _)| *differs).map(|(_, why)| why)
 }
 
 /// The candidates and who leads them.
@@ -192,13 +159,8 @@ impl Table<'_> {
 
     /// Slots in use: a shrinking array still has its old ones.
     fn slots(&self) -> u32 {
-        let shrinking = self
-            .array()
-            .reshape
-            .map_or(0, |reshape| reshape.delta_disks.min(0));
-        self.array()
-            .raid_disks
-            .saturating_add(shrinking.unsigned_abs())
+        let shrinking = self.array().reshape.map_or(0, |reshape| reshape.delta_disks.min(0));
+        self.array().raid_disks.saturating_add(shrinking.unsigned_abs())
     }
 
     /// The verdict on one candidate as if it were alone with the freshest.
@@ -219,11 +181,7 @@ impl Table<'_> {
 
     fn judge_journal(&self, member: &Superblock, listed: Role) -> Verdict {
         match (self.behind(member), listed) {
-            (behind @ 2.., _) => Verdict::Stale {
-                slot: None,
-                events: member.events,
-                behind,
-            },
+            (behind @ 2.., _) => Verdict::Stale { slot: None, events: member.events, behind },
             (_, Role::Journal) => Verdict::Journal,
             (_, Role::Faulty | Role::Spare) => Verdict::Faulty,
             (_, other) => Verdict::Stranger(Stranger::Role(member.role(), other)),
@@ -236,10 +194,7 @@ impl Table<'_> {
             Role::Faulty => Verdict::Faulty,
             // It missed the update that put it to work: nothing has been rebuilt yet.
             Role::Active(slot) if self.behind(member) < 2 && u32::from(slot) < self.slots() => {
-                Verdict::Rebuilding {
-                    slot,
-                    recovered_sectors: 0,
-                }
+                Verdict::Rebuilding { slot, recovered_sectors: 0 }
             }
             _ => Verdict::Spare,
         }
@@ -249,18 +204,10 @@ impl Table<'_> {
         let (member, array) = (&self.candidates[index], self.array());
         let (events, behind) = (member.events, self.behind(member));
         if behind > 0 && disowns(array, member) && lost(member, array) {
-            return Verdict::Diverged {
-                slot: claimed,
-                events,
-                behind,
-            };
+            return Verdict::Diverged { slot: claimed, events, behind };
         }
         if behind > 1 {
-            return Verdict::Stale {
-                slot: Some(claimed),
-                events,
-                behind,
-            };
+            return Verdict::Stale { slot: Some(claimed), events, behind };
         }
         let expelled = |top: &usize| disowns(&self.candidates[*top], member);
         let Role::Active(slot) = listed else {
@@ -274,14 +221,8 @@ impl Table<'_> {
         }
         let recovered = member.recovery_offset.map(|_| member.recovered_sectors());
         match (member.replacement, recovered) {
-            (true, recovered_sectors) => Verdict::Replacement {
-                slot,
-                recovered_sectors,
-            },
-            (false, Some(recovered_sectors)) => Verdict::Rebuilding {
-                slot,
-                recovered_sectors,
-            },
+            (true, recovered_sectors) => Verdict::Replacement { slot, recovered_sectors },
+            (false, Some(recovered_sectors)) => Verdict::Rebuilding { slot, recovered_sectors },
             (false, None) => Verdict::InSync { slot },
         }
     }
@@ -291,18 +232,12 @@ impl Table<'_> {
         let mut order: Vec<usize> = (0..verdicts.len()).collect();
         order.sort_by_key(|index| {
             let serves = verdicts[*index].serving_slot().is_some();
-            (
-                *index != self.freshest,
-                !serves,
-                std::cmp::Reverse(self.candidates[*index].events),
-            )
+            (*index != self.freshest, !serves, std::cmp::Reverse(self.candidates[*index].events))
         });
         for position in 0..order.len() {
             let index = order[position];
             let earlier = &order[..position];
-            let taken = earlier
-                .iter()
-                .find(|other| self.same_place(verdicts, index, **other));
+            let taken = earlier.iter().find(|other| self.same_place(verdicts, index, **other));
             if let Some(of) = taken {
                 verdicts[index] = Verdict::Duplicate { of: *of };
             }
@@ -312,10 +247,7 @@ impl Table<'_> {
     /// Whether two candidates claim to be the same device, or the same thing in the same slot.
     fn same_place(&self, verdicts: &[Verdict], one: usize, other: usize) -> bool {
         let counts = |index: usize| {
-            !matches!(
-                verdicts[index],
-                Verdict::Stranger(_) | Verdict::Duplicate { .. }
-            )
+            !matches!(verdicts[index], Verdict::Stranger(_) | Verdict::Duplicate { .. })
         };
         if !counts(one) || !counts(other) {
             return false;
@@ -335,9 +267,7 @@ impl Table<'_> {
 
     fn is_enough(&self, verdicts: &[Verdict]) -> bool {
         let array = self.array();
-        array
-            .level()
-            .is_some_and(|level| enough(level, array.layout, &self.present(verdicts)))
+        array.level().is_some_and(|level| enough(level, array.layout, &self.present(verdicts)))
     }
 
     /// Takes the best out-of-date members until the array can start; none if it never can.
@@ -347,21 +277,13 @@ impl Table<'_> {
             let present = self.present(&forced);
             let vacant = |slot: &u16| present.get(usize::from(*slot)) == Some(&false);
             let best = (0..forced.len())
-                .filter(|index| {
-                    self.forcible(*index, &forced[*index])
-                        .as_ref()
-                        .is_some_and(vacant)
-                })
+                .filter(|index| self.forcible(*index, &forced[*index]).as_ref().is_some_and(vacant))
                 .max_by_key(|index| (self.candidates[*index].events, std::cmp::Reverse(*index)));
             let Some(index) = best else { return };
             let member = &self.candidates[index];
             let (events, behind) = (member.events, self.behind(member));
             let slot = member.role().slot().unwrap_or_default();
-            forced[index] = Verdict::Forced {
-                slot,
-                events,
-                behind,
-            };
+            forced[index] = Verdict::Forced { slot, events, behind };
         }
         *verdicts = forced;
     }
@@ -370,10 +292,9 @@ impl Table<'_> {
     fn forcible(&self, index: usize, verdict: &Verdict) -> Option<u16> {
         let complete = self.candidates[index].recovery_offset.is_none();
         match verdict {
-            Verdict::Stale {
-                slot: Some(slot), ..
+            Verdict::Stale { slot: Some(slot), .. } | Verdict::DeclaredFaulty { slot } => {
+                complete.then_some(*slot)
             }
-            | Verdict::DeclaredFaulty { slot } => complete.then_some(*slot),
             _ => None,
         }
     }

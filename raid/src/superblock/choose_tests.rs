@@ -58,31 +58,20 @@ fn peculiar(member: &mut Superblock, extra: &str) {
 fn word(verdict: &Verdict) -> String {
     match verdict {
         Verdict::InSync { slot } => format!("sync{slot}"),
-        Verdict::Rebuilding {
-            slot,
-            recovered_sectors,
-        } => format!("rebuild{slot}+{recovered_sectors}"),
-        Verdict::Replacement {
-            slot,
-            recovered_sectors: None,
-        } => format!("repl{slot}"),
-        Verdict::Replacement {
-            slot,
-            recovered_sectors: Some(good),
-        } => format!("repl{slot}+{good}"),
+        Verdict::Rebuilding { slot, recovered_sectors } => {
+            format!("rebuild{slot}+{recovered_sectors}")
+        }
+        Verdict::Replacement { slot, recovered_sectors: None } => format!("repl{slot}"),
+        Verdict::Replacement { slot, recovered_sectors: Some(good) } => {
+            format!("repl{slot}+{good}")
+        }
         Verdict::Forced { slot, behind, .. } => format!("forced{slot}-{behind}"),
         Verdict::Spare => "spare".into(),
         Verdict::Journal => "journal".into(),
         Verdict::Faulty => "faulty".into(),
         Verdict::DeclaredFaulty { slot } => format!("expelled{slot}"),
-        Verdict::Stale {
-            slot: Some(slot),
-            behind,
-            ..
-        } => format!("stale{slot}-{behind}"),
-        Verdict::Stale {
-            slot: None, behind, ..
-        } => format!("stale-{behind}"),
+        Verdict::Stale { slot: Some(slot), behind, .. } => format!("stale{slot}-{behind}"),
+        Verdict::Stale { slot: None, behind, .. } => format!("stale-{behind}"),
         Verdict::Diverged { slot, behind, .. } => format!("diverged{slot}-{behind}"),
         Verdict::Stranger(why) => format!("{why:?}").split('(').next().unwrap().to_lowercase(),
         Verdict::Duplicate { of } => format!("dup{of}"),
@@ -90,19 +79,13 @@ fn word(verdict: &Verdict) -> String {
 }
 
 fn outcome(level: Level, disks: u32, members: &str, force: bool) -> String {
-    let candidates: Vec<Superblock> = members
-        .split_whitespace()
-        .map(|text| member(level, disks, text))
-        .collect();
+    let candidates: Vec<Superblock> =
+        members.split_whitespace().map(|text| member(level, disks, text)).collect();
     match choose(&candidates, force) {
         Ok(choice) => {
             let mut words: Vec<String> = choice.verdicts.iter().map(word).collect();
             words[choice.freshest].push('*');
-            words.push(if choice.enough {
-                "starts".into()
-            } else {
-                "short".into()
-            });
+            words.push(if choice.enough { "starts".into() } else { "short".into() });
             words.join(" ")
         }
         Err(ChooseError::SplitHistory { first, second, .. }) => format!("split {first} {second}"),
@@ -207,9 +190,8 @@ fn verdicts_with_force() {
 
 #[test]
 fn a_mixed_bag_is_sorted_by_array() {
-    let bag: Vec<Superblock> = ["0@1:01", "0@1:01+u", "1@1:01", "1@1:01+u"]
-        .map(|text| member(M, 2, text))
-        .into();
+    let bag: Vec<Superblock> =
+        ["0@1:01", "0@1:01+u", "1@1:01", "1@1:01+u"].map(|text| member(M, 2, text)).into();
     assert_eq!(group(&bag), [vec![0, 2], vec![1, 3]]);
     assert_eq!(group(&[]), Vec::<Vec<usize>>::new());
 }
@@ -221,8 +203,5 @@ fn reasons_are_sentences() {
     assert_eq!(why.to_string(), "has chunks of 16 sectors, the array of 8");
     let bag = ["0@25:0s", "1@25:s1"].map(|text| member(M, 2, text));
     let message = choose(&bag, true).unwrap_err().to_string();
-    assert!(
-        message.starts_with("split history: candidates 0 and 1"),
-        "{message}"
-    );
+    assert!(message.starts_with("split history: candidates 0 and 1"), "{message}");
 }

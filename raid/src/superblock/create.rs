@@ -99,15 +99,9 @@ pub fn plan(array: &NewArray) -> Result<Plan, CreateError> {
     let size = member_size(array, offset)?;
     let bitmap = plan_bitmap(array, size)?;
     check_metadata_room(array, offset, bitmap.as_ref())?;
-    let members: Vec<PlannedMember> = array
-        .devices()
-        .map(|device| place(array, device, offset, size, bitmap.as_ref()))
-        .collect();
-    let data: Vec<u64> = members
-        .iter()
-        .filter(|m| m.slot.is_some())
-        .map(|m| m.data_size)
-        .collect();
+    let members: Vec<PlannedMember> =
+        array.devices().map(|device| place(array, device, offset, size, bitmap.as_ref())).collect();
+    let data: Vec<u64> = members.iter().filter(|m| m.slot.is_some()).map(|m| m.data_size).collect();
     Ok(Plan {
         size,
         array_sectors: total(array, size, &data),
@@ -174,11 +168,7 @@ fn member_size(array: &NewArray, offset: u64) -> Result<u64, CreateError> {
         let usable = whole_chunks(have.saturating_sub(overhead), chunk);
         if usable < least {
             let need = overhead.saturating_add(least);
-            return Err(CreateError::TooSmall {
-                member: number,
-                have,
-                need,
-            });
+            return Err(CreateError::TooSmall { member: number, have, need });
         }
         smallest = smallest.min(usable);
     }
@@ -196,38 +186,22 @@ fn member_size(array: &NewArray, offset: u64) -> Result<u64, CreateError> {
 const MIN_USED: u32 = 16;
 
 fn total(array: &NewArray, size: u64, data: &[u64]) -> u64 {
-    array_sectors(
-        array.level,
-        array.layout,
-        array.chunk_sectors,
-        array.raid_disks(),
-        size,
-        data,
-    )
+    array_sectors(array.level, array.layout, array.chunk_sectors, array.raid_disks(), size, data)
 }
 
 /// Whether RAID0 members differ by a chunk or more: only then does its layout matter.
 fn unequal(data: &[u64], chunk: u32) -> bool {
     let chunks = |sectors: &u64| whole_chunks(*sectors, chunk);
-    data.windows(2)
-        .any(|pair| chunks(&pair[0]) != chunks(&pair[1]))
+    data.windows(2).any(|pair| chunks(&pair[0]) != chunks(&pair[1]))
 }
 
 /// No resync where there is nothing to compare, or where too few members are left to disagree: a
 /// parity array that starts without all its redundancy must call itself clean to start at all.
 fn first_resync(array: &NewArray) -> Resync {
-    let missing = array
-        .members
-        .iter()
-        .filter(|member| member.is_none())
-        .count();
+    let missing = array.members.iter().filter(|member| member.is_none()).count();
     let parity = array.level.parity_members() as usize;
     let moot = !array.level.is_redundant() || parity > 0 && missing >= parity;
-    if array.assume_clean || moot {
-        Resync::Clean
-    } else {
-        Resync::From(0)
-    }
+    if array.assume_clean || moot { Resync::Clean } else { Resync::From(0) }
 }
 
 fn plan_bitmap(array: &NewArray, size: u64) -> Result<Option<PlannedBitmap>, CreateError> {
@@ -239,11 +213,7 @@ fn plan_bitmap(array: &NewArray, size: u64) -> Result<Option<PlannedBitmap>, Cre
         BitmapWish::Internal { .. } if !redundant => return Err(CreateError::Bitmap(array.level)),
         BitmapWish::Internal { chunk_bytes } => chunk_bytes,
     };
-    let covered = if array.level == Level::Raid10 {
-        total(array, size, &[])
-    } else {
-        size
-    };
+    let covered = if array.level == Level::Raid10 { total(array, size, &[]) } else { size };
     let chunk = bitmap_chunk(wish, covered, bitmap_space(size))?;
     let header = BitmapHeader::new(array.set_uuid, covered, chunk);
     let offset = match array.minor {
@@ -256,11 +226,7 @@ fn plan_bitmap(array: &NewArray, size: u64) -> Result<Option<PlannedBitmap>, Cre
         Minor::V1_1 | Minor::V1_2 => BITMAP_OFFSET,
     };
     let sectors = header.area_sectors(offset);
-    Ok(Some(PlannedBitmap {
-        offset,
-        header,
-        sectors,
-    }))
+    Ok(Some(PlannedBitmap { offset, header, sectors }))
 }
 
 /// Bytes per bit: as asked for if the bits then fit `room` sectors, else 64 MiB or what fits.
@@ -275,10 +241,7 @@ fn bitmap_chunk(wish: Option<u64>, covered: u64, room: u64) -> Result<u32, Creat
     }
     let chunk = wish.unwrap_or_else(|| least.max(DEFAULT_BITMAP_CHUNK));
     let fits = chunk >= least && chunk.is_power_of_two();
-    let error = CreateError::BitmapChunk {
-        wanted: chunk,
-        least,
-    };
+    let error = CreateError::BitmapChunk { wanted: chunk, least };
     u32::try_from(chunk).ok().filter(|_| fits).ok_or(error)
 }
 
@@ -294,24 +257,15 @@ fn check_metadata_room(
     offset: u64,
     bitmap: Option<&PlannedBitmap>,
 ) -> Result<(), CreateError> {
-    let Some(superblock) = array
-        .minor
-        .sector(MIN_DEVICE_SECTORS)
-        .filter(|_| array.minor.is_at_start())
+    let Some(superblock) =
+        array.minor.sector(MIN_DEVICE_SECTORS).filter(|_| array.minor.is_at_start())
     else {
         return Ok(());
     };
     let table = ((FIXED_BYTES + 2 * table_entries(array)) / 512) as u64;
     let bitmap = bitmap.map_or(0, |bitmap| BITMAP_OFFSET as u64 + bitmap.sectors);
     let need = superblock + table.max(bitmap);
-    if offset < need {
-        Err(CreateError::DataOffset {
-            wanted: offset,
-            need,
-        })
-    } else {
-        Ok(())
-    }
+    if offset < need { Err(CreateError::DataOffset { wanted: offset, need }) } else { Ok(()) }
 }
 
 /// Where everything goes on one device.
@@ -332,10 +286,9 @@ fn place(
             let log = (reserved >= LOG_SECTORS.into()).then_some(-i32::from(LOG_SECTORS));
             (room - reserved, log)
         }
-        Minor::V1_1 | Minor::V1_2 => (
-            sectors - data_offset,
-            log_offset(data_offset - super_offset, space),
-        ),
+        Minor::V1_1 | Minor::V1_2 => {
+            (sectors - data_offset, log_offset(data_offset - super_offset, space))
+        }
     };
     PlannedMember {
         dev_number: device.number as u32,
@@ -344,11 +297,7 @@ fn place(
         super_offset,
         data_offset,
         data_size,
-        bad_blocks: log.map(|offset| LogPlace {
-            offset,
-            sectors: LOG_SECTORS,
-            shift: 0,
-        }),
+        bad_blocks: log.map(|offset| LogPlace { offset, sectors: LOG_SECTORS, shift: 0 }),
     }
 }
 
@@ -377,10 +326,7 @@ impl Plan {
     /// `super_offset`.
     pub fn superblocks(&self) -> Vec<Superblock> {
         let shared = self.shared();
-        self.members
-            .iter()
-            .map(|member| own(&shared, member))
-            .collect()
+        self.members.iter().map(|member| own(&shared, member)).collect()
     }
 
     /// The bitmap's bytes, to be written at [`bitmap_sector`](Self::bitmap_sector) of every device:
@@ -394,9 +340,7 @@ impl Plan {
 
     /// Where the bitmap starts on a device.
     pub fn bitmap_sector(&self, member: &PlannedMember) -> Option<u64> {
-        member
-            .super_offset
-            .checked_add_signed(self.bitmap.as_ref()?.offset.into())
+        member.super_offset.checked_add_signed(self.bitmap.as_ref()?.offset.into())
     }
 
     /// What all superblocks have in common.
@@ -419,10 +363,7 @@ impl Plan {
         shared.resync = self.resync;
         shared.roles = vec![Role::Spare; table_entries(array)];
         for member in &self.members {
-            shared.set_role(
-                member.dev_number,
-                member.slot.map_or(Role::Spare, Role::Active),
-            );
+            shared.set_role(member.dev_number, member.slot.map_or(Role::Spare, Role::Active));
         }
         shared
     }

@@ -34,9 +34,7 @@ fn wish(level: Level, count: usize, sectors: u64) -> NewArray {
         name: Name::new("lab:new").unwrap(),
         set_uuid: Uuid([0xee; 16]),
         now: Timestamp::new(1_700_000_000, 0),
-        members: (0..count)
-            .map(|slot| Some(NewMember::new(sectors, uuid(slot))))
-            .collect(),
+        members: (0..count).map(|slot| Some(NewMember::new(sectors, uuid(slot)))).collect(),
         spares: Vec::new(),
         assume_clean: false,
     }
@@ -74,19 +72,9 @@ fn places_mdadm_was_seen_to_choose() {
         let member = plan.members[3];
         let case = format!("{level} {sectors}");
         assert_eq!(member.data_offset, data_offset, "{case}");
-        assert_eq!(
-            member.bad_blocks.map(|place| place.offset),
-            Some(log),
-            "{case}"
-        );
-        assert_eq!(
-            plan.bitmap.as_ref().map(|bitmap| bitmap.header.bits()),
-            bits,
-            "{case}"
-        );
-        let chunk = plan
-            .bitmap
-            .map(|bitmap| (bitmap.offset, bitmap.header.chunk_bytes));
+        assert_eq!(member.bad_blocks.map(|place| place.offset), Some(log), "{case}");
+        assert_eq!(plan.bitmap.as_ref().map(|bitmap| bitmap.header.bits()), bits, "{case}");
+        let chunk = plan.bitmap.map(|bitmap| (bitmap.offset, bitmap.header.chunk_bytes));
         assert_eq!(chunk, bits.map(|_| (8, 64 << 20)), "{case}");
     }
 }
@@ -117,21 +105,9 @@ fn superblocks_of_a_fresh_array() {
     let plan = plan(&array).unwrap();
     let blocks = plan.superblocks();
     let roles: Vec<Role> = blocks.iter().map(Superblock::role).collect();
-    assert_eq!(
-        roles,
-        [
-            Role::Active(0),
-            Role::Active(1),
-            Role::Active(2),
-            Role::Spare
-        ]
-    );
+    assert_eq!(roles, [Role::Active(0), Role::Active(1), Role::Active(2), Role::Spare]);
     assert_eq!(blocks[3].dev_number, 3);
-    assert!(
-        blocks
-            .iter()
-            .all(|block| block.roles.len() == 128 && block.events == 0)
-    );
+    assert!(blocks.iter().all(|block| block.roles.len() == 128 && block.events == 0));
     assert!(blocks.iter().all(|block| block.resync == Resync::From(0)));
     assert!(blocks[1].write_mostly() && !blocks[0].write_mostly());
     assert_eq!((plan.size, plan.array_sectors), (36_864, 2 * 36_864));
@@ -154,11 +130,7 @@ fn what_starts_clean() {
         let mut array = wish(level, count, GIB);
         array.members[..missing].fill(None);
         array.assume_clean = assume_clean;
-        assert_eq!(
-            plan(&array).unwrap().resync,
-            resync,
-            "{level} {missing} missing"
-        );
+        assert_eq!(plan(&array).unwrap().resync, resync, "{level} {missing} missing");
     }
 }
 
@@ -191,31 +163,19 @@ fn array_sizes_of_plans() {
         (Level::Raid10, 3, 2044 * 3 / 2 * 1024),
     ];
     for (level, count, sectors) in rows {
-        assert_eq!(
-            plan(&wish(level, count, GIB)).unwrap().array_sectors,
-            sectors,
-            "{level}"
-        );
+        assert_eq!(plan(&wish(level, count, GIB)).unwrap().array_sectors, sectors, "{level}");
     }
 }
 
 #[test]
 fn the_bitmap_begins_with_every_bit_set() {
     let mut array = wish(Level::Raid10, 4, GIB);
-    array.bitmap = BitmapWish::Internal {
-        chunk_bytes: Some(1 << 20),
-    };
+    array.bitmap = BitmapWish::Internal { chunk_bytes: Some(1 << 20) };
     let plan = plan(&array).unwrap();
     let bytes = plan.bitmap().unwrap();
     let header = BitmapHeader::parse(&bytes).unwrap();
-    assert_eq!(
-        (header.sync_size, header.bits()),
-        (plan.array_sectors, 2044)
-    );
-    assert_eq!(
-        (bytes.len(), plan.bitmap_sector(&plan.members[0])),
-        (4096, Some(16))
-    );
+    assert_eq!((header.sync_size, header.bits()), (plan.array_sectors, 2044));
+    assert_eq!((bytes.len(), plan.bitmap_sector(&plan.members[0])), (4096, Some(16)));
     assert!(bytes[256..].iter().all(|byte| *byte == 0xff));
 }
 
@@ -231,30 +191,10 @@ fn what_cannot_be_made_is_named() {
     let same = |_: &mut NewArray| {};
     fails(&same, Raid6, 3, "raid6 takes 4 to 255 members, not 3");
     fails(&same, Raid1, 385, "raid1 takes 1 to 384 members, not 385");
-    fails(
-        &|a| a.members[..2].fill(None),
-        Raid5,
-        3,
-        "raid5 cannot start with 2 members missing",
-    );
-    fails(
-        &|a| a.members[0] = None,
-        Raid0,
-        2,
-        "raid0 cannot start with 1 members missing",
-    );
-    fails(
-        &|a| a.layout = 9,
-        Raid5,
-        3,
-        "raid5 of 3 members has no layout 0x9",
-    );
-    fails(
-        &|a| a.layout = 0x103,
-        Raid10,
-        2,
-        "raid10 of 2 members has no layout 0x103",
-    );
+    fails(&|a| a.members[..2].fill(None), Raid5, 3, "raid5 cannot start with 2 members missing");
+    fails(&|a| a.members[0] = None, Raid0, 2, "raid0 cannot start with 1 members missing");
+    fails(&|a| a.layout = 9, Raid5, 3, "raid5 of 3 members has no layout 0x9");
+    fails(&|a| a.layout = 0x103, Raid10, 2, "raid10 of 2 members has no layout 0x103");
     let text = "raid1 does not take chunks of 8 sectors: it has none";
     fails(&|a| a.chunk_sectors = 8, Raid1, 2, text);
     let text = "raid5 does not take chunks of 24 sectors: \
@@ -283,24 +223,12 @@ fn what_cannot_be_made_is_named() {
     );
     let text = "member 0 has 9007199254740993 sectors, more than md can address";
     fails(&|a| sizes(a, &[(1 << 53) + 1, GIB]), Raid1, 2, text);
-    fails(
-        &|a| a.members[1] = a.members[0],
-        Raid1,
-        2,
-        "members 0 and 1 have the same uuid",
-    );
+    fails(&|a| a.members[1] = a.members[0], Raid1, 2, "members 0 and 1 have the same uuid");
     let text = "data offset 8 leaves no room for the metadata: 9 sectors are needed";
     fails(&|a| a.data_offset = Some(8), Raid1, 2, text);
     let internal = BitmapWish::Internal { chunk_bytes: None };
-    fails(
-        &|a| a.bitmap = internal,
-        Raid0,
-        2,
-        "a bitmap has no meaning for raid0",
-    );
-    let odd = BitmapWish::Internal {
-        chunk_bytes: Some(100_000),
-    };
+    fails(&|a| a.bitmap = internal, Raid0, 2, "a bitmap has no meaning for raid0");
+    let odd = BitmapWish::Internal { chunk_bytes: Some(100_000) };
     let text = "bitmap chunk of 100000 bytes: expected a power of two from 65536 to 2147483648";
     fails(&|a| a.bitmap = odd, Raid1, 2, text);
     let tiny = |a: &mut NewArray| {
@@ -315,15 +243,9 @@ fn any_wish() -> impl Strategy<Value = NewArray> {
     let place = prop::sample::select(Minor::ALL.to_vec());
     let level = prop::sample::select(Level::ALL.to_vec());
     let bitmap = prop::option::of(prop::option::of(12u32..32));
-    let extras = (
-        prop::option::of(0u64..5000),
-        prop::option::of(any::<u64>()),
-        3u32..12,
-    );
-    let devices = (
-        prop::collection::vec(device.clone(), 1..8),
-        prop::collection::vec(device, 0..3),
-    );
+    let extras = (prop::option::of(0u64..5000), prop::option::of(any::<u64>()), 3u32..12);
+    let devices =
+        (prop::collection::vec(device.clone(), 1..8), prop::collection::vec(device, 0..3));
     (level, place, bitmap, extras, devices).prop_map(|(level, minor, bitmap, extras, devices)| {
         let (data_offset, size, chunk) = extras;
         let mut array = wish(level, 0, 0);

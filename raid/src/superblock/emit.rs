@@ -18,11 +18,7 @@ impl Superblock {
     ///
     /// If the role table is larger than a superblock holds, which no parsed or planned one is.
     pub fn emit(&self) -> Vec<u8> {
-        assert!(
-            self.roles.len() <= MAX_DEV as usize,
-            "role table of {}",
-            self.roles.len()
-        );
+        assert!(self.roles.len() <= MAX_DEV as usize, "role table of {}", self.roles.len());
         let mut bytes = Vec::with_capacity(self.sectors() as usize * 512);
         bytes.extend_from_slice(self.fixed().as_bytes());
         for role in &self.roles {
@@ -86,14 +82,8 @@ impl Superblock {
     /// zero, as in Linux; leftovers that were there under a clear bit stay.
     fn recovery_number(&self) -> u64 {
         let was_rebuilding = self.raw.feature_map.get() & feature::RECOVERY_OFFSET != 0;
-        let leftover = if was_rebuilding {
-            0
-        } else {
-            self.raw.recovery_offset.get()
-        };
-        self.recovery_offset
-            .or(self.journal_tail)
-            .unwrap_or(leftover)
+        let leftover = if was_rebuilding { 0 } else { self.raw.recovery_offset.get() };
+        self.recovery_offset.or(self.journal_tail).unwrap_or(leftover)
     }
 
     fn fill_optional(&self, raw: &mut RawV1) {

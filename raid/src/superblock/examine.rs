@@ -40,22 +40,13 @@ pub fn examine_text(
     device_sectors: u64,
     bitmap: Option<&BitmapHeader>,
 ) -> String {
-    Examined {
-        path,
-        superblock,
-        stored_checksum: None,
-        device_sectors,
-        bitmap,
-    }
-    .text()
+    Examined { path, superblock, stored_checksum: None, device_sectors, bitmap }.text()
 }
 
 impl Examined<'_> {
     /// The whole text, ending with a line break.
     pub fn text(&self) -> String {
-        let mut page = Page {
-            text: format!("{}:\n", self.path),
-        };
+        let mut page = Page { text: format!("{}:\n", self.path) };
         self.identity(&mut page);
         self.sizes(&mut page);
         self.unused_space(&mut page);
@@ -78,16 +69,12 @@ impl Examined<'_> {
         page.line("Feature Map", format_args!("{:#x}", block.feature_map()));
         page.line("Array UUID", block.set_uuid);
         page.line("Name", block.name);
-        let clustered = self
-            .bitmap
-            .filter(|header| block.bitmap_offset.is_some() && header.nodes > 0);
+        let clustered =
+            self.bitmap.filter(|header| block.bitmap_offset.is_some() && header.nodes > 0);
         if let Some(header) = clustered {
             page.line("Cluster Name", format_args!("{:<64}", cluster_name(header)));
         }
-        page.line(
-            "Creation Time",
-            format_args!("{:.24}", block.ctime.to_string()),
-        );
+        page.line("Creation Time", format_args!("{:.24}", block.ctime.to_string()));
         page.line("Raid Level", level_name(block.level_number));
         page.line("Raid Devices", block.raid_disks);
         page.blank();
@@ -99,10 +86,7 @@ impl Examined<'_> {
         // mdadm compares the level as an unsigned number, so linear (−1) counts as well.
         if block.level_number != 0 {
             if let Some(bytes) = array_bytes(block) {
-                page.line(
-                    "Array Size",
-                    format_args!("{} KiB{}", bytes >> 10, human_size(bytes)),
-                );
+                page.line("Array Size", format_args!("{} KiB{}", bytes >> 10, human_size(bytes)));
             }
             if block.size != block.data_size {
                 page.line("Used Dev Size", sectors_text(block.size));
@@ -115,10 +99,7 @@ impl Examined<'_> {
             let offset = block.data_offset.wrapping_add_signed(moved.into());
             page.line("New Offset", format_args!("{offset} sectors"));
         }
-        page.line(
-            "Super Offset",
-            format_args!("{} sectors", block.super_offset),
-        );
+        page.line("Super Offset", format_args!("{} sectors", block.super_offset));
         if let Some(offset) = block.recovery_offset {
             page.line("Recovery Offset", format_args!("{offset} sectors"));
         }
@@ -164,8 +145,7 @@ impl Examined<'_> {
         let log = block.bad_blocks.map_or(0, |log| log.offset);
         let bitmap = block.bitmap_offset.unwrap_or(0);
         let ppl = block.ppl.map_or(0, |ppl| ppl.offset);
-        end.min(end + i128::from(log))
-            .min(end + i128::from(bitmap) + i128::from(ppl))
+        end.min(end + i128::from(log)).min(end + i128::from(bitmap) + i128::from(ppl))
     }
 
     /// The first sector free behind the metadata of a 1.1 or 1.2 member.
@@ -193,10 +173,7 @@ impl Examined<'_> {
         page.line("Device UUID", block.device_uuid);
         page.blank();
         if let Some(offset) = block.bitmap_offset {
-            page.line(
-                "Internal Bitmap",
-                format_args!("{offset} sectors from superblock"),
-            );
+            page.line("Internal Bitmap", format_args!("{offset} sectors from superblock"));
         } else if let Some(ppl) = block.ppl {
             let (sectors, offset) = (ppl.sectors, ppl.offset);
             let text = format_args!("{sectors} sectors at offset {offset} sectors from superblock");
@@ -206,17 +183,12 @@ impl Examined<'_> {
             self.reshape(page, reshape);
         }
         if block.devflags != 0 {
-            let words = [
-                (devflag::WRITE_MOSTLY, " write-mostly"),
-                (devflag::FAILFAST, " failfast"),
-            ];
+            let words =
+                [(devflag::WRITE_MOSTLY, " write-mostly"), (devflag::FAILFAST, " failfast")];
             let set = words.iter().filter(|(bit, _)| block.devflags & bit != 0);
             page.raw("Flags", &set.map(|(_, word)| *word).collect::<String>());
         }
-        page.line(
-            "Update Time",
-            format_args!("{:.24}", block.utime.to_string()),
-        );
+        page.line("Update Time", format_args!("{:.24}", block.utime.to_string()));
     }
 
     fn reshape(&self, page: &mut Page, reshape: &Reshape) {
@@ -227,10 +199,7 @@ impl Examined<'_> {
         let delta = reshape.delta_disks;
         if delta != 0 {
             let before = i64::from(block.raid_disks) - i64::from(delta);
-            page.line(
-                "Delta Devices",
-                format_args!("{delta} ({before}->{})", block.raid_disks),
-            );
+            page.line("Delta Devices", format_args!("{delta} ({before}->{})", block.raid_disks));
         }
         if reshape.new_level != block.level_number {
             page.line("New Level", level_name(reshape.new_level));
@@ -241,10 +210,7 @@ impl Examined<'_> {
             page.raw("New Layout", &layout);
         }
         if reshape.new_chunk_sectors != block.chunk_sectors {
-            page.line(
-                "New Chunksize",
-                format_args!("{}K", reshape.new_chunk_sectors / 2),
-            );
+            page.line("New Chunksize", format_args!("{}K", reshape.new_chunk_sectors / 2));
         }
         page.blank();
     }
@@ -253,11 +219,7 @@ impl Examined<'_> {
         let block = self.superblock;
         if let Some(log) = block.bad_blocks {
             let (entries, offset) = (u32::from(log.sectors) * 64, log.offset);
-            let present = if block.bad_blocks_recorded {
-                " - bad blocks present."
-            } else {
-                ""
-            };
+            let present = if block.bad_blocks_recorded { " - bad blocks present." } else { "" };
             let text =
                 format_args!("{entries} entries available at offset {offset} sectors{present}");
             page.line("Bad Block Log", text);
@@ -266,10 +228,7 @@ impl Examined<'_> {
         match self.stored_checksum.filter(|stored| *stored != expected) {
             None => page.line("Checksum", format_args!("{expected:x} - correct")),
             Some(stored) => {
-                page.line(
-                    "Checksum",
-                    format_args!("{stored:x} - expected {expected:x}"),
-                );
+                page.line("Checksum", format_args!("{stored:x} - expected {expected:x}"));
             }
         }
         page.line("Events", block.events);
@@ -299,11 +258,7 @@ impl Examined<'_> {
             Role::Spare | Role::Faulty => page.role("Device Role", "spare"),
             Role::Journal => page.role("Device Role", "Journal"),
             Role::Active(slot) | Role::Reserved(slot) => {
-                let word = if block.replacement {
-                    "Replacement"
-                } else {
-                    "Active"
-                };
+                let word = if block.replacement { "Replacement" } else { "Active" };
                 page.role("Device Role", format_args!("{word} device {slot}"));
             }
         }
@@ -319,13 +274,8 @@ impl Examined<'_> {
     }
 
     fn slots(&self) -> u32 {
-        let delta = self
-            .superblock
-            .reshape
-            .map_or(0, |reshape| reshape.delta_disks.min(0));
-        self.superblock
-            .raid_disks
-            .saturating_add(delta.unsigned_abs())
+        let delta = self.superblock.reshape.map_or(0, |reshape| reshape.delta_disks.min(0));
+        self.superblock.raid_disks.saturating_add(delta.unsigned_abs())
     }
 
     fn holders(&self, slot: u32) -> usize {
@@ -358,11 +308,7 @@ impl Examined<'_> {
 }
 
 pub(super) fn cluster_name(header: &BitmapHeader) -> String {
-    let name = header
-        .cluster_name
-        .split(|byte| *byte == 0)
-        .next()
-        .unwrap_or_default();
+    let name = header.cluster_name.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(name).into_owned()
 }
 
@@ -378,16 +324,11 @@ fn array_bytes(block: &Superblock) -> Option<i64> {
         _ => return None,
     };
     let bytes = i128::from(block.size) * 512 * numerator / denominator;
-    (numerator != 0)
-        .then(|| i64::try_from(bytes).ok())
-        .flatten()
+    (numerator != 0).then(|| i64::try_from(bytes).ok()).flatten()
 }
 
 fn sectors_text(sectors: u64) -> String {
-    format!(
-        "{sectors} sectors{}",
-        human_size(sectors.wrapping_mul(512) as i64)
-    )
+    format!("{sectors} sectors{}", human_size(sectors.wrapping_mul(512) as i64))
 }
 
 /// Binary and decimal size in brackets, from about 5 MB on.
@@ -402,11 +343,7 @@ pub fn human_size(bytes: i64) -> String {
     let binary = (bytes * 200 / (1 << binary_shift) + 1) / 2;
     let decimal = (bytes / (decimal / 200) + 1) / 2;
     let hundredths = |value: i128| format!("{}.{:02}", value / 100, value % 100);
-    format!(
-        " ({} {prefix}iB {} {prefix}B)",
-        hundredths(binary),
-        hundredths(decimal)
-    )
+    format!(" ({} {prefix}iB {} {prefix}B)", hundredths(binary), hundredths(decimal))
 }
 
 /// A level's name as mdadm knows it.
@@ -460,22 +397,10 @@ pub fn layout_name(level: i32, layout: u32) -> &'static str {
 
 fn raid10_layout_text(layout: u32) -> String {
     let (near, far) = raid10_copies(layout);
-    let form = if layout & 0x1_0000 != 0 {
-        "offset"
-    } else {
-        "far"
-    };
-    let near_text = if near != 1 {
-        format!(" near={near}")
-    } else {
-        String::new()
-    };
+    let form = if layout & 0x1_0000 != 0 { "offset" } else { "far" };
+    let near_text = if near != 1 { format!(" near={near}") } else { String::new() };
     let joint = if near != 1 && far != 1 { "," } else { "" };
-    let far_text = if far != 1 {
-        format!("{joint} {form}={far}")
-    } else {
-        String::new()
-    };
+    let far_text = if far != 1 { format!("{joint} {form}={far}") } else { String::new() };
     let none = if near * far == 1 { "NO REDUNDANCY" } else { "" };
     format!("{near_text}{far_text}{none}")
 }

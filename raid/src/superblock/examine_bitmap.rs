@@ -25,35 +25,20 @@ pub fn examine_bitmap_text(path: &str, header: &BitmapHeader, map: &[u8]) -> Str
         line("State", &bitmap_state(header.state));
     }
     line("Chunksize", &human_chunk(header.chunk_bytes));
-    line(
-        "Daemon",
-        &format_args!("{}s flush period", header.daemon_sleep_seconds),
-    );
+    line("Daemon", &format_args!("{}s flush period", header.daemon_sleep_seconds));
     match header.write_behind {
         0 => line("Write Mode", &"Normal"),
-        most => line(
-            "Write Mode",
-            &format_args!("Allow write behind, max {most}"),
-        ),
+        most => line("Write Mode", &format_args!("Allow write behind, max {most}")),
     }
     let human = human_size((header.sync_size * 512) as i64);
-    line(
-        "Sync Size",
-        &format_args!("{}{human}", header.sync_size / 2),
-    );
+    line("Sync Size", &format_args!("{}{human}", header.sync_size / 2));
     if header.nodes == 0 {
         let (bits, dirty) = count_bits(header.bits(), map);
         let percent = 100.0 * dirty as f64 / bits.max(1) as f64;
-        line(
-            "Bitmap",
-            &format_args!("{bits} bits (chunks), {dirty} dirty ({percent:.1}%)"),
-        );
+        line("Bitmap", &format_args!("{bits} bits (chunks), {dirty} dirty ({percent:.1}%)"));
     } else {
         line("Cluster nodes", &header.nodes);
-        line(
-            "Cluster name",
-            &format_args!("{:<64}", cluster_name(header)),
-        );
+        line("Cluster name", &format_args!("{:<64}", cluster_name(header)));
     }
     text
 }
@@ -62,10 +47,7 @@ pub fn examine_bitmap_text(path: &str, header: &BitmapHeader, map: &[u8]) -> Str
 fn count_bits(bits: u64, map: &[u8]) -> (u64, u64) {
     let bits = bits.min(map.len() as u64 * 8);
     let (whole, rest) = ((bits / 8) as usize, bits % 8);
-    let full: u64 = map[..whole]
-        .iter()
-        .map(|byte| u64::from(byte.count_ones()))
-        .sum();
+    let full: u64 = map[..whole].iter().map(|byte| u64::from(byte.count_ones())).sum();
     let last = match rest {
         0 => 0,
         rest => u64::from((map[whole] & ((1 << rest) - 1)).count_ones()),
@@ -103,12 +85,9 @@ mod tests {
 
     #[test]
     fn chunks_for_people() {
-        for (bytes, text) in [
-            (512, "512 B"),
-            (1 << 16, "64 KB"),
-            (1 << 26, "64 MB"),
-            (1 << 31, "2 GB"),
-        ] {
+        for (bytes, text) in
+            [(512, "512 B"), (1 << 16, "64 KB"), (1 << 26, "64 MB"), (1 << 31, "2 GB")]
+        {
             assert_eq!(human_chunk(bytes), text);
         }
     }

@@ -8,13 +8,8 @@ use super::super::{LogPlace, Ppl};
 use super::*;
 
 /// Name, device sectors, superblock, its text; then the start of the bitmap and its text.
-type Golden = (
-    &'static str,
-    u64,
-    &'static [u8],
-    &'static str,
-    Option<(&'static [u8], &'static str)>,
-);
+type Golden =
+    (&'static str, u64, &'static [u8], &'static str, Option<(&'static [u8], &'static str)>);
 
 macro_rules! head {
     ($name:literal, $suffix:literal, $include:ident) => {
@@ -107,10 +102,7 @@ fn shows(change: impl Fn(&mut Superblock), line: &str) {
     let text = examine_text("x", &block, 6144, None);
     match line.strip_suffix(" (none)") {
         Some(label) => assert!(!text.contains(label), "{label} in\n{text}"),
-        None => assert!(
-            text.lines().any(|own| own == line),
-            "{line}\nnot in\n{text}"
-        ),
+        None => assert!(text.lines().any(|own| own == line), "{line}\nnot in\n{text}"),
     }
 }
 
@@ -122,10 +114,7 @@ fn lines_the_samples_do_not_show() {
     shows(level(-1, 0), "     Raid Level : linear");
     shows(level(-1, 0), "       Rounding : 64K");
     shows(level(-1, 0), "     Array Size (none)");
-    shows(
-        |block| (block.level_number, block.size) = (-1, 0),
-        "  Used Dev Size : 0 sectors",
-    );
+    shows(|block| (block.level_number, block.size) = (-1, 0), "  Used Dev Size : 0 sectors");
     shows(level(7, 0), "     Raid Level : -unknown-");
     shows(level(0, 1), "     Chunk Size : 64K");
     shows(level(0, 1), "         Layout (none)");
@@ -141,68 +130,29 @@ fn lines_the_samples_do_not_show() {
         "         Layout : alternate",
     );
     shows(|block| block.size -= 128, "  Used Dev Size : 3968 sectors");
-    shows(
-        |block| block.size -= 128,
-        "   Unused Space : before=1968 sectors, after=128 sectors",
-    );
-    shows(
-        |block| block.recovery_offset = Some(77),
-        "Recovery Offset : 77 sectors",
-    );
-    shows(
-        |block| block.devflags = 3,
-        "          Flags : write-mostly failfast",
-    );
+    shows(|block| block.size -= 128, "   Unused Space : before=1968 sectors, after=128 sectors");
+    shows(|block| block.recovery_offset = Some(77), "Recovery Offset : 77 sectors");
+    shows(|block| block.devflags = 3, "          Flags : write-mostly failfast");
     shows(|block| block.devflags = 4, "          Flags :");
-    shows(
-        |block| block.resync = Resync::From(9),
-        "          State : active",
-    );
+    shows(|block| block.resync = Resync::From(9), "          State : active");
     shows(
         |block| block.bad_blocks_recorded = true,
         "  Bad Block Log : 512 entries available at offset 16 sectors - bad blocks present.",
     );
     shows(|block| block.bad_blocks = None, "  Bad Block Log (none)");
     shows(
-        |block| {
-            block.bad_blocks = Some(LogPlace {
-                offset: -8,
-                sectors: 4,
-                shift: 0,
-            })
-        },
+        |block| block.bad_blocks = Some(LogPlace { offset: -8, sectors: 4, shift: 0 }),
         "  Bad Block Log : 256 entries available at offset -8 sectors",
     );
     shows(
-        |block| {
-            block.ppl = Some(Ppl {
-                offset: 8,
-                sectors: 1000,
-                multiple: false,
-            })
-        },
+        |block| block.ppl = Some(Ppl { offset: 8, sectors: 1000, multiple: false }),
         "            PPL : 1000 sectors at offset 8 sectors from superblock",
     );
-    shows(
-        |block| block.roles[0] = Role::Faulty,
-        "   Device Role : spare",
-    );
-    shows(
-        |block| block.roles[0] = Role::Journal,
-        "   Device Role : Journal",
-    );
-    shows(
-        |block| block.replacement = true,
-        "   Device Role : Replacement device 0",
-    );
-    shows(
-        |block| (block.minor, block.super_offset) = (Minor::V1_1, 0),
-        "        Version : 1.1",
-    );
-    shows(
-        |block| (block.minor, block.super_offset) = (Minor::V1_0, 6120),
-        "        Version : 1.0",
-    );
+    shows(|block| block.roles[0] = Role::Faulty, "   Device Role : spare");
+    shows(|block| block.roles[0] = Role::Journal, "   Device Role : Journal");
+    shows(|block| block.replacement = true, "   Device Role : Replacement device 0");
+    shows(|block| (block.minor, block.super_offset) = (Minor::V1_1, 0), "        Version : 1.1");
+    shows(|block| (block.minor, block.super_offset) = (Minor::V1_0, 6120), "        Version : 1.0");
 }
 
 #[test]
@@ -257,11 +207,7 @@ fn a_wrong_checksum_is_shown_beside_the_right_one() {
         device_sectors: 6144,
         bitmap: None,
     };
-    assert!(
-        examined
-            .text()
-            .contains("       Checksum : 1234 - expected 8f48a4e6\n")
-    );
+    assert!(examined.text().contains("       Checksum : 1234 - expected 8f48a4e6\n"));
 }
 
 #[test]

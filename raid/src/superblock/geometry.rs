@@ -121,11 +121,7 @@ mod tests {
             (Raid10, 0x202, 8, 6, 104, &[], 6 * 6 / 2 * 8),
         ];
         for (level, layout, chunk, disks, size, data, sectors) in rows {
-            assert_eq!(
-                array_sectors(level, layout, chunk, disks, size, data),
-                sectors,
-                "{level}"
-            );
+            assert_eq!(array_sectors(level, layout, chunk, disks, size, data), sectors, "{level}");
         }
         assert_eq!(array_sectors(Raid5, 2, 8, 3, u64::MAX, &[]), u64::MAX);
     }
@@ -155,11 +151,7 @@ mod tests {
         ];
         for (level, layout, slots, expected) in rows {
             let present: Vec<bool> = slots.bytes().map(|slot| slot == b'U').collect();
-            assert_eq!(
-                enough(level, layout, &present),
-                expected,
-                "{level} {layout:#x} {slots}"
-            );
+            assert_eq!(enough(level, layout, &present), expected, "{level} {layout:#x} {slots}");
         }
     }
 
@@ -181,11 +173,7 @@ mod tests {
             (Level::Raid10, 0x80102, 4, false),
         ];
         for (level, layout, disks, valid) in rows {
-            assert_eq!(
-                layout_is_valid(level, layout, disks),
-                valid,
-                "{level} {layout:#x}"
-            );
+            assert_eq!(layout_is_valid(level, layout, disks), valid, "{level} {layout:#x}");
         }
     }
 }

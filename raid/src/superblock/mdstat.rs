@@ -145,16 +145,11 @@ pub struct BitmapFacts {
 /// `unused` are devices with a superblock that belong to no array.
 pub fn mdstat_text(personalities: &[Level], arrays: &[ArrayFacts], unused: &[String]) -> String {
     let mut text = String::from("Personalities : ");
-    personalities
-        .iter()
-        .for_each(|level| text.push_str(&format!("[{level}] ")));
+    personalities.iter().for_each(|level| text.push_str(&format!("[{level}] ")));
     text.push('\n');
     arrays.iter().for_each(|array| text.push_str(&array.text()));
-    let unused = if unused.is_empty() {
-        String::from("<none>")
-    } else {
-        format!("{} ", unused.join(" "))
-    };
+    let unused =
+        if unused.is_empty() { String::from("<none>") } else { format!("{} ", unused.join(" ")) };
     text.push_str(&format!("unused devices: {unused}\n"));
     text
 }
@@ -170,12 +165,7 @@ impl ArrayFacts {
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
         let active = self.access != Access::Inactive;
-        write!(
-            out,
-            "{} : {}",
-            self.name,
-            if active { "active" } else { "inactive" }
-        )?;
+        write!(out, "{} : {}", self.name, if active { "active" } else { "inactive" })?;
         match self.access {
             Access::ReadOnly => out.push_str(" (read-only)"),
             Access::AutoReadOnly => out.push_str(" (auto-read-only)"),
@@ -184,13 +174,8 @@ impl ArrayFacts {
         if active {
             write!(out, " {}", self.level)?;
         }
-        self.members
-            .iter()
-            .for_each(|member| out.push_str(&member.text()));
-        let members = self
-            .members
-            .iter()
-            .filter(|member| member.state != MemberState::Faulty);
+        self.members.iter().for_each(|member| out.push_str(&member.text()));
+        let members = self.members.iter().filter(|member| member.state != MemberState::Faulty);
         let sectors = if active {
             self.array_sectors
         } else {
@@ -225,10 +210,7 @@ impl ArrayFacts {
             Level::Raid1 => slots,
             Level::Raid4 | Level::Raid5 | Level::Raid6 => {
                 let level = self.level.md_number();
-                format!(
-                    " level {level}, {kib}k chunk, algorithm {}{slots}",
-                    self.layout
-                )
+                format!(" level {level}, {kib}k chunk, algorithm {}{slots}", self.layout)
             }
             Level::Raid10 => format!("{}{slots}", self.copies()),
         }
@@ -244,11 +226,7 @@ impl ArrayFacts {
             text.push_str(&format!(" {near} near-copies"));
         }
         if far > 1 {
-            let form = if self.layout & 0x1_0000 != 0 {
-                "offset"
-            } else {
-                "far"
-            };
+            let form = if self.layout & 0x1_0000 != 0 { "offset" } else { "far" };
             text.push_str(&format!(" {far} {form}-copies"));
         }
         let set = match self.layout >> 17 & 3 {
@@ -264,11 +242,7 @@ impl ArrayFacts {
 
     fn slot_text(&self) -> String {
         let good = self.slots.iter().filter(|slot| **slot).count();
-        let letters: String = self
-            .slots
-            .iter()
-            .map(|slot| if *slot { 'U' } else { '_' })
-            .collect();
+        let letters: String = self.slots.iter().map(|slot| if *slot { 'U' } else { '_' }).collect();
         format!(" [{}/{good}] [{letters}]", self.slots.len())
     }
 }
@@ -292,13 +266,9 @@ impl Progress {
         let (action, done, total, seconds, speed) = match self {
             Self::Delayed => return String::from("\tresync=DELAYED"),
             Self::Pending => return String::from("\tresync=PENDING"),
-            Self::Running {
-                action,
-                done,
-                total,
-                finish_seconds,
-                kib_per_second,
-            } => (action, done, total, finish_seconds, kib_per_second),
+            Self::Running { action, done, total, finish_seconds, kib_per_second } => {
+                (action, done, total, finish_seconds, kib_per_second)
+            }
         };
         let per_mille = (u128::from(done) * 1000 / u128::from(total.max(1))).min(1000) as usize;
         let filled = per_mille / 50;
@@ -320,10 +290,7 @@ impl BitmapFacts {
             bytes @ ..1024 => (bytes, "B"),
             bytes => (bytes / 1024, "KB"),
         };
-        format!(
-            "bitmap: {used}/{pages} pages [{}KB], {chunk}{unit} chunk",
-            used * 4
-        )
+        format!("bitmap: {used}/{pages} pages [{}KB], {chunk}{unit} chunk", used * 4)
     }
 }
 

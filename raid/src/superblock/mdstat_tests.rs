@@ -50,20 +50,9 @@ fn array(
 
 #[test]
 fn recorded_arrays() {
-    let mut dirty = array(
-        Level::Raid5,
-        2,
-        128,
-        6144,
-        "membera:0 memberc:3 memberb:1",
-        "UUU",
-    );
+    let mut dirty = array(Level::Raid5, 2, 128, 6144, "membera:0 memberc:3 memberb:1", "UUU");
     dirty.progress = Some(Progress::Pending);
-    dirty.bitmap = Some(BitmapFacts {
-        pages_used: 1,
-        pages: 1,
-        chunk_bytes: 131_072,
-    });
+    dirty.bitmap = Some(BitmapFacts { pages_used: 1, pages: 1, chunk_bytes: 131_072 });
     let rows = [
         (
             array(Level::Raid1, 0, 0, 3072, "membera:0 memberb:1", "UU"),
@@ -104,27 +93,9 @@ fn what_the_levels_say() {
     let rows = [
         (Level::Linear, 0, 0, "UU", " 0k rounding"),
         (Level::Raid0, 0, 512, "UU", " 512k chunks"),
-        (
-            Level::Raid6,
-            2,
-            64,
-            "UU__",
-            " level 6, 64k chunk, algorithm 2 [4/2] [UU__]",
-        ),
-        (
-            Level::Raid10,
-            0x201,
-            64,
-            "UU",
-            " 64K chunks 2 far-copies [2/2] [UU]",
-        ),
-        (
-            Level::Raid10,
-            0x1_0201,
-            64,
-            "UU",
-            " 64K chunks 2 offset-copies [2/2] [UU]",
-        ),
+        (Level::Raid6, 2, 64, "UU__", " level 6, 64k chunk, algorithm 2 [4/2] [UU__]"),
+        (Level::Raid10, 0x201, 64, "UU", " 64K chunks 2 far-copies [2/2] [UU]"),
+        (Level::Raid10, 0x1_0201, 64, "UU", " 64K chunks 2 offset-copies [2/2] [UU]"),
         (Level::Raid10, 0x102, 64, "U_", " 2 near-copies [2/1] [U_]"),
         (
             Level::Raid10,
@@ -184,10 +155,7 @@ fn progress_bars() {
 #[test]
 fn the_whole_file() {
     let text = mdstat_text(&[Level::Raid6, Level::Raid1], &[], &[]);
-    assert_eq!(
-        text,
-        "Personalities : [raid6] [raid1] \nunused devices: <none>\n"
-    );
+    assert_eq!(text, "Personalities : [raid6] [raid1] \nunused devices: <none>\n");
     let text = mdstat_text(&[], &[], &["sda[0](S)".to_owned()]);
     assert_eq!(text, "Personalities : \nunused devices: sda[0](S) \n");
 }

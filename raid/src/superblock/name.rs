@@ -27,28 +27,22 @@ impl Name {
             return Err(NameError::Control(text.to_owned()));
         }
         let mut bytes = [0u8; 32];
-        let room = bytes
-            .get_mut(..text.len())
-            .ok_or_else(|| NameError::TooLong(text.to_owned()))?;
+        let room =
+            bytes.get_mut(..text.len()).ok_or_else(|| NameError::TooLong(text.to_owned()))?;
         room.copy_from_slice(text.as_bytes());
         Ok(Self(bytes))
     }
 
     /// The bytes before the first NUL.
     pub fn as_bytes(&self) -> &[u8] {
-        let end = self
-            .0
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(self.0.len());
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
         &self.0[..end]
     }
 
     /// The part after `host:`, or all of it.
     pub fn without_host(&self) -> String {
         let text = self.to_string();
-        text.split_once(':')
-            .map_or_else(|| text.clone(), |(_, name)| name.to_owned())
+        text.split_once(':').map_or_else(|| text.clone(), |(_, name)| name.to_owned())
     }
 }
 
@@ -72,10 +66,7 @@ mod tests {
     fn a_full_name_has_no_terminator() {
         let full = "a".repeat(32);
         assert_eq!(Name::new(&full).unwrap().to_string(), full);
-        assert!(matches!(
-            Name::new(&"a".repeat(33)),
-            Err(NameError::TooLong(_))
-        ));
+        assert!(matches!(Name::new(&"a".repeat(33)), Err(NameError::TooLong(_))));
         assert!(matches!(Name::new("a\0b"), Err(NameError::Control(_))));
     }
 

@@ -89,15 +89,7 @@ type Outcome = Result<(), SuperblockError>;
 
 /// `Ok` if the condition holds, else the field is to blame.
 fn demand(holds: bool, field: &'static str, value: impl Into<i128>, why: &'static str) -> Outcome {
-    if holds {
-        Ok(())
-    } else {
-        Err(SuperblockError::Field {
-            field,
-            value: value.into(),
-            why,
-        })
-    }
+    if holds { Ok(()) } else { Err(SuperblockError::Field { field, value: value.into(), why }) }
 }
 
 /// A superblock whose checksum has yet to be judged: for tools that show damaged members.
@@ -138,20 +130,14 @@ impl Superblock {
         let (raw, rest) = split(block)?;
         let expected = checksum(used_bytes(&raw, block, found_at)?);
         let superblock = interpret(&raw, rest, device_sectors)?;
-        Ok(Unverified {
-            superblock,
-            stored: raw.sb_csum.get(),
-            expected,
-        })
+        Ok(Unverified { superblock, stored: raw.sb_csum.get(), expected })
     }
 }
 
 /// Separates the fixed part from the role table, if this is a superblock at all.
 fn split(block: &[u8]) -> Result<(RawV1, &[u8]), SuperblockError> {
-    let (raw, rest) = RawV1::read_from_prefix(block).map_err(|_| SuperblockError::Short {
-        have: block.len(),
-        need: FIXED_BYTES,
-    })?;
+    let (raw, rest) = RawV1::read_from_prefix(block)
+        .map_err(|_| SuperblockError::Short { have: block.len(), need: FIXED_BYTES })?;
     match raw.magic.get() {
         MAGIC => Ok((raw, rest)),
         magic => Err(SuperblockError::NotFound { magic }),
@@ -174,17 +160,9 @@ fn used_bytes<'a>(
         super_offset,
         "the block is a misplaced copy",
     )?;
-    demand(
-        max_dev <= MAX_DEV,
-        "max_dev",
-        max_dev,
-        "the table would not fit 4096 bytes",
-    )?;
+    demand(max_dev <= MAX_DEV, "max_dev", max_dev, "the table would not fit 4096 bytes")?;
     let need = FIXED_BYTES + 2 * max_dev as usize;
-    block.get(..need).ok_or(SuperblockError::Short {
-        have: block.len(),
-        need,
-    })
+    block.get(..need).ok_or(SuperblockError::Short { have: block.len(), need })
 }
 
 /// Gives the bytes their meaning and checks it.
@@ -216,25 +194,13 @@ fn check_features(raw: &RawV1) -> Outcome {
     let has = |bits| map & bits != 0;
     let refuse = |applies: bool, why| demand(!applies, "feature_map", map, why);
     let any_ppl = has(feature::PPL | feature::MULTIPLE_PPLS);
-    refuse(
-        has(feature::PPL) && has(feature::MULTIPLE_PPLS),
-        "two kinds of partial parity log",
-    )?;
-    refuse(
-        any_ppl && has(feature::BITMAP_OFFSET),
-        "a partial parity log and a bitmap",
-    )?;
-    refuse(
-        any_ppl && has(feature::JOURNAL),
-        "a partial parity log and a journal",
-    )?;
+    refuse(has(feature::PPL) && has(feature::MULTIPLE_PPLS), "two kinds of partial parity log")?;
+    refuse(any_ppl && has(feature::BITMAP_OFFSET), "a partial parity log and a bitmap")?;
+    refuse(any_ppl && has(feature::JOURNAL), "a partial parity log and a journal")?;
     let raid0_layout = has(feature::RAID0_LAYOUT) && raw.level.get() != 0;
     refuse(raid0_layout, "a RAID0 layout at another level")?;
     let stray = has(feature::RESHAPE_BACKWARDS | feature::NEW_OFFSET);
-    refuse(
-        stray && !has(feature::RESHAPE_ACTIVE),
-        "reshape details without a reshape",
-    )
+    refuse(stray && !has(feature::RESHAPE_ACTIVE), "reshape details without a reshape")
 }
 
 /// Field by field; nothing is judged here.
@@ -243,13 +209,9 @@ fn translate(raw: &RawV1, rest: &[u8], minor: Minor) -> Superblock {
     let has = |bits| map & bits != 0;
     let (table, tail) = rest.split_at(rest.len().min(2 * raw.max_dev.get() as usize));
     let (entries, _) = table.as_chunks::<2>();
-    let roles: Vec<Role> = entries
-        .iter()
-        .map(|entry| Role::from_number(u16::from_le_bytes(*entry)))
-        .collect();
-    let own = usize::try_from(raw.dev_number.get())
-        .ok()
-        .and_then(|index| roles.get(index));
+    let roles: Vec<Role> =
+        entries.iter().map(|entry| Role::from_number(u16::from_le_bytes(*entry))).collect();
+    let own = usize::try_from(raw.dev_number.get()).ok().and_then(|index| roles.get(index));
     let is_journal = own == Some(&Role::Journal);
     let padding = (FIXED_BYTES + table.len()).next_multiple_of(512) - FIXED_BYTES - table.len();
     Superblock {
@@ -314,75 +276,32 @@ fn reshape(raw: &RawV1) -> Reshape {
 /// The log's room exists when both size and offset say so.
 fn log_place(raw: &RawV1) -> Option<LogPlace> {
     let (offset, sectors) = (raw.bblog_offset.get(), raw.bblog_size.get());
-    (offset != 0 && sectors != 0).then_some(LogPlace {
-        offset,
-        sectors,
-        shift: raw.bblog_shift,
-    })
+    (offset != 0 && sectors != 0).then_some(LogPlace { offset, sectors, shift: raw.bblog_shift })
 }
 
 fn check_shape(block: &Superblock) -> Outcome {
     let (disks, unit) = (block.raid_disks, block.logical_block_size);
-    demand(
-        (1..=MAX_DEV).contains(&disks),
-        "raid_disks",
-        disks,
-        "expected 1 to 1920 slots",
-    )?;
+    demand((1..=MAX_DEV).contains(&disks), "raid_disks", disks, "expected 1 to 1920 slots")?;
     let unit_ok = unit == 0 || unit.is_power_of_two() && unit >= 512;
-    demand(
-        unit_ok,
-        "logical_block_size",
-        unit,
-        "expected 0 or a power of two from 512 up",
-    )
+    demand(unit_ok, "logical_block_size", unit, "expected 0 or a power of two from 512 up")
 }
 
 fn check_chunk(field: &'static str, level: Option<Level>, chunk: u32) -> Outcome {
-    demand(
-        chunk <= MAX_CHUNK_SECTORS,
-        field,
-        chunk,
-        "larger than md can express",
-    )?;
+    demand(chunk <= MAX_CHUNK_SECTORS, field, chunk, "larger than md can express")?;
     let Some(level) = level.filter(|level| level.is_striped()) else {
         return Ok(());
     };
     demand(chunk != 0, field, chunk, "a striped level needs a chunk")?;
     let paged = level == Level::Raid0 || chunk.is_power_of_two() && chunk >= PAGE_SECTORS;
-    demand(
-        paged,
-        field,
-        chunk,
-        "this level needs a power of two of at least 8 sectors",
-    )
+    demand(paged, field, chunk, "this level needs a power of two of at least 8 sectors")
 }
 
 fn check_data(block: &Superblock, device: u64) -> Outcome {
     let (offset, data, size) = (block.data_offset, block.data_size, block.size);
-    demand(
-        data >= MIN_DATA_SECTORS,
-        "data_size",
-        data,
-        "too small for any array",
-    )?;
-    demand(
-        offset <= device,
-        "data_offset",
-        offset,
-        "beyond the end of the device",
-    )?;
-    let room = if block.minor.is_at_start() {
-        device - offset
-    } else {
-        block.super_offset
-    };
-    demand(
-        data <= room,
-        "data_size",
-        data,
-        "larger than the room on the device",
-    )?;
+    demand(data >= MIN_DATA_SECTORS, "data_size", data, "too small for any array")?;
+    demand(offset <= device, "data_offset", offset, "beyond the end of the device")?;
+    let room = if block.minor.is_at_start() { device - offset } else { block.super_offset };
+    demand(data <= room, "data_size", data, "larger than the room on the device")?;
     check_data_start("data_offset", offset, block)?;
     if block.level_number <= 0 || block.role() == Role::Journal {
         return Ok(());
@@ -396,12 +315,7 @@ fn check_data(block: &Superblock, device: u64) -> Outcome {
 /// Data behind a superblock starts behind all of it.
 fn check_data_start(field: &'static str, start: u64, block: &Superblock) -> Outcome {
     let clear = !block.minor.is_at_start() || start >= block.super_offset + block.sectors();
-    demand(
-        clear,
-        field,
-        start,
-        "data would start inside the superblock",
-    )
+    demand(clear, field, start, "data would start inside the superblock")
 }
 
 fn check_reshape(block: &Superblock, device: u64) -> Outcome {
@@ -411,26 +325,12 @@ fn check_reshape(block: &Superblock, device: u64) -> Outcome {
     let delta = reshape.delta_disks;
     let before = i64::from(block.raid_disks) - i64::from(delta);
     let possible = (1..=i64::from(MAX_DEV)).contains(&before);
-    demand(
-        possible,
-        "delta_disks",
-        delta,
-        "no such number of slots before the reshape",
-    )?;
-    check_chunk(
-        "new_chunk",
-        Level::from_md_number(reshape.new_level),
-        reshape.new_chunk_sectors,
-    )?;
+    demand(possible, "delta_disks", delta, "no such number of slots before the reshape")?;
+    check_chunk("new_chunk", Level::from_md_number(reshape.new_level), reshape.new_chunk_sectors)?;
     let moved = reshape.new_offset.unwrap_or(0);
     let start = block.data_offset.checked_add_signed(moved.into());
     let start = start.filter(|start| *start <= device);
-    demand(
-        start.is_some(),
-        "new_offset",
-        moved,
-        "the new data start is outside the device",
-    )?;
+    demand(start.is_some(), "new_offset", moved, "the new data start is outside the device")?;
     start.map_or(Ok(()), |start| check_data_start("new_offset", start, block))
 }
 
@@ -451,48 +351,23 @@ fn check_bitmap(block: &Superblock, device: u64) -> Outcome {
     let Some(offset) = block.bitmap_offset else {
         return Ok(());
     };
-    demand(
-        free_area(block, offset.into(), 1, device).is_some(),
-        "bitmap_offset",
-        offset,
-        NO_ROOM,
-    )
+    demand(free_area(block, offset.into(), 1, device).is_some(), "bitmap_offset", offset, NO_ROOM)
 }
 
 fn check_ppl(block: &Superblock, device: u64) -> Outcome {
     let Some(ppl) = block.ppl else { return Ok(()) };
     let sectors = u64::from(ppl.sectors);
-    demand(
-        sectors >= 8,
-        "ppl.size",
-        ppl.sectors,
-        "too small for a log header",
-    )?;
+    demand(sectors >= 8, "ppl.size", ppl.sectors, "too small for a log header")?;
     let area = free_area(block, ppl.offset.into(), sectors, device);
     demand(area.is_some(), "ppl.offset", ppl.offset, NO_ROOM)
 }
 
 fn check_log(block: &Superblock, device: u64) -> Outcome {
     let Some(log) = block.bad_blocks else {
-        return demand(
-            !block.bad_blocks_recorded,
-            "bblog_size",
-            0,
-            "bad blocks without a log",
-        );
+        return demand(!block.bad_blocks_recorded, "bblog_size", 0, "bad blocks without a log");
     };
-    demand(
-        log.sectors <= MAX_LOG_SECTORS,
-        "bblog_size",
-        log.sectors,
-        "more than 8 sectors",
-    )?;
-    demand(
-        log.shift < 54,
-        "bblog_shift",
-        log.shift,
-        "no disk is that large",
-    )?;
+    demand(log.sectors <= MAX_LOG_SECTORS, "bblog_size", log.sectors, "more than 8 sectors")?;
+    demand(log.shift < 54, "bblog_shift", log.shift, "no disk is that large")?;
     let area = free_area(block, log.offset.into(), log.sectors.into(), device);
     demand(area.is_some(), "bblog_offset", log.offset, NO_ROOM)
 }

@@ -130,11 +130,7 @@ mod tests {
             (u64::MAX, [Some(u64::MAX - 23), Some(0), Some(8)]),
         ];
         for (device, sectors) in rows {
-            assert_eq!(
-                Minor::ALL.map(|minor| minor.sector(device)),
-                sectors,
-                "{device}"
-            );
+            assert_eq!(Minor::ALL.map(|minor| minor.sector(device)), sectors, "{device}");
         }
     }
 
@@ -150,10 +146,7 @@ mod tests {
     fn a_tiny_device_is_read_twice_not_thrice() {
         assert_eq!(candidates(20), []);
         assert_eq!(candidates(24), [(Minor::V1_1, 0), (Minor::V1_2, 8)]);
-        assert_eq!(
-            candidates(100),
-            [(Minor::V1_0, 80), (Minor::V1_1, 0), (Minor::V1_2, 8)]
-        );
+        assert_eq!(candidates(100), [(Minor::V1_0, 80), (Minor::V1_1, 0), (Minor::V1_2, 8)]);
     }
 
     #[test]

@@ -19,19 +19,13 @@ impl Superblock {
     ) -> Result<(), u64> {
         let at_start = self.minor.is_at_start();
         // At the end of the device the log and bitmap precede the superblock.
-        let reserve = self
-            .super_offset
-            .saturating_sub(self.data_offset + self.data_size);
+        let reserve = self.super_offset.saturating_sub(self.data_offset + self.data_size);
         let needs = match at_start {
             true => self.data_offset + self.size,
             false => self.data_offset + self.size + reserve + 16,
         };
         let super_offset = self.minor.sector(device_sectors).ok_or(needs)?;
-        let end = if at_start {
-            device_sectors
-        } else {
-            super_offset.saturating_sub(reserve)
-        };
+        let end = if at_start { device_sectors } else { super_offset.saturating_sub(reserve) };
         let data_size = end.saturating_sub(self.data_offset);
         if data_size < self.size {
             return Err(needs);

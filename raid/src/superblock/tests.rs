@@ -49,8 +49,7 @@ fn example() -> Vec<u8> {
         (256, &[0xff; 256]),
         (256, &[0, 0, 0xfe, 0xff, 0xff, 0xff, 1, 0, 2, 0]),
     ];
-    rows.iter()
-        .for_each(|(at, bytes)| put(&mut block, *at, bytes));
+    rows.iter().for_each(|(at, bytes)| put(&mut block, *at, bytes));
     block
 }
 
@@ -64,52 +63,18 @@ fn parse(block: &[u8]) -> Result<Superblock, SuperblockError> {
 #[test]
 fn the_documented_example_reads_as_documented() {
     let block = parse(&example()).unwrap();
-    assert_eq!(
-        block.set_uuid.to_string(),
-        "00112233:44556677:8899aabb:ccddeeff"
-    );
+    assert_eq!(block.set_uuid.to_string(), "00112233:44556677:8899aabb:ccddeeff");
     assert_eq!(block.name.to_string(), "lab:demo");
     assert_eq!((block.level(), block.layout), (Some(Level::Raid5), 2));
-    assert_eq!(
-        (block.size, block.chunk_sectors, block.raid_disks),
-        (38_912, 128, 3)
-    );
-    assert_eq!(
-        (block.data_offset, block.data_size, block.super_offset),
-        (2048, 38_912, 8)
-    );
-    assert_eq!(
-        (block.bitmap_offset, block.bitmap_sector()),
-        (Some(8), Some(16))
-    );
-    assert_eq!(
-        (block.recovery_offset, block.recovered_sectors()),
-        (Some(17_152), 17_152)
-    );
+    assert_eq!((block.size, block.chunk_sectors, block.raid_disks), (38_912, 128, 3));
+    assert_eq!((block.data_offset, block.data_size, block.super_offset), (2048, 38_912, 8));
+    assert_eq!((block.bitmap_offset, block.bitmap_sector()), (Some(8), Some(16)));
+    assert_eq!((block.recovery_offset, block.recovered_sectors()), (Some(17_152), 17_152));
     assert_eq!((block.dev_number, block.role()), (3, Role::Active(1)));
-    assert_eq!(
-        block.bad_blocks,
-        Some(LogPlace {
-            offset: 16,
-            sectors: 8,
-            shift: 0
-        })
-    );
-    assert_eq!(
-        (block.bad_blocks_sector(), block.bitmap_room(DEVICE)),
-        (Some(24), Some(8))
-    );
-    assert_eq!(
-        (block.events, block.resync, block.minor),
-        (52, Resync::Clean, Minor::V1_2)
-    );
-    let first = [
-        Role::Active(0),
-        Role::Faulty,
-        Role::Spare,
-        Role::Active(1),
-        Role::Active(2),
-    ];
+    assert_eq!(block.bad_blocks, Some(LogPlace { offset: 16, sectors: 8, shift: 0 }));
+    assert_eq!((block.bad_blocks_sector(), block.bitmap_room(DEVICE)), (Some(24), Some(8)));
+    assert_eq!((block.events, block.resync, block.minor), (52, Resync::Clean, Minor::V1_2));
+    let first = [Role::Active(0), Role::Faulty, Role::Spare, Role::Active(1), Role::Active(2)];
     assert_eq!((&block.roles[..5], block.roles.len()), (&first[..], 128));
     assert_eq!((block.feature_map(), block.refuses_writing()), (3, None));
     assert_eq!(block.checksum(), 0x9d66_7aab);
@@ -123,38 +88,14 @@ fn absent_short_and_damaged_are_told_apart() {
         block[at] ^= byte;
         parse(&block).unwrap_err()
     };
-    assert_eq!(
-        broken(0, 1),
-        SuperblockError::NotFound { magic: 0xa92b_4efd }
-    );
-    assert_eq!(
-        parse(&[0; 4096]).unwrap_err(),
-        SuperblockError::NotFound { magic: 0 }
-    );
-    assert!(matches!(
-        broken(40, 1),
-        SuperblockError::Checksum {
-            stored: 0x9d66_7aab,
-            ..
-        }
-    ));
+    assert_eq!(broken(0, 1), SuperblockError::NotFound { magic: 0xa92b_4efd });
+    assert_eq!(parse(&[0; 4096]).unwrap_err(), SuperblockError::NotFound { magic: 0 });
+    assert!(matches!(broken(40, 1), SuperblockError::Checksum { stored: 0x9d66_7aab, .. }));
     assert_eq!(broken(220, 0xff).field(), Some("sb_csum"));
-    assert_eq!(
-        broken(220, 1),
-        SuperblockError::Short {
-            have: 512,
-            need: 514
-        }
-    );
-    let short = SuperblockError::Short {
-        have: 511,
-        need: 512,
-    };
+    assert_eq!(broken(220, 1), SuperblockError::Short { have: 512, need: 514 });
+    let short = SuperblockError::Short { have: 511, need: 512 };
     assert_eq!(parse(&example()[..511]).unwrap_err(), short);
-    let short = SuperblockError::Short {
-        have: 255,
-        need: 256,
-    };
+    let short = SuperblockError::Short { have: 255, need: 256 };
     assert_eq!(parse(&example()[..255]).unwrap_err(), short);
 }
 
@@ -219,20 +160,8 @@ fn each_field_broken_in_turn_is_named() {
             ("bblog_shift", _) => (185, &[54]),
             _ => (188, &[16]),
         };
-        let bytes = if at == 8 && bytes.len() > 4 {
-            &bytes[..4]
-        } else {
-            bytes
-        };
-        put(
-            &mut block,
-            log.0,
-            if name.starts_with("bblog") {
-                log.1
-            } else {
-                &[]
-            },
-        );
+        let bytes = if at == 8 && bytes.len() > 4 { &bytes[..4] } else { bytes };
+        put(&mut block, log.0, if name.starts_with("bblog") { log.1 } else { &[] });
         put(&mut block, at, bytes);
         seal(&mut block);
         let error = parse(&block).expect_err(name);
@@ -289,14 +218,7 @@ fn a_ppl_takes_the_place_of_the_bitmap() {
     put(&mut block, 96, &[8, 0, 0, 7]);
     seal(&mut block);
     let parsed = parse(&block).unwrap();
-    assert_eq!(
-        parsed.ppl,
-        Some(Ppl {
-            offset: 8,
-            sectors: 0x700,
-            multiple: true
-        })
-    );
+    assert_eq!(parsed.ppl, Some(Ppl { offset: 8, sectors: 0x700, multiple: true }));
     assert_eq!(parsed.refuses_writing(), Some(Unsupported::Ppl));
     assert_eq!(parsed.emit(), block);
 }
@@ -307,11 +229,7 @@ fn a_reshape_half_way() {
     put(&mut block, 8, &[0x44]);
     put(&mut block, 92, &[4, 0, 0, 0]);
     put(&mut block, 100, &[5, 0, 0, 0, 0, 0x24]);
-    put(
-        &mut block,
-        112,
-        &[1, 0, 0, 0, 2, 0, 0, 0, 8, 0, 0, 0, 0xe8, 0xff, 0xff, 0xff],
-    );
+    put(&mut block, 112, &[1, 0, 0, 0, 2, 0, 0, 0, 8, 0, 0, 0, 0xe8, 0xff, 0xff, 0xff]);
     seal(&mut block);
     let parsed = parse(&block).unwrap();
     let reshape = Reshape {
@@ -346,10 +264,7 @@ fn a_logical_block_size_is_not_corruption() {
     put(&mut block, 224, &[0, 2]);
     seal(&mut block);
     let parsed = parse(&block).unwrap();
-    assert_eq!(
-        (parsed.logical_block_size, parsed.refuses_writing()),
-        (512, None)
-    );
+    assert_eq!((parsed.logical_block_size, parsed.refuses_writing()), (512, None));
     assert_eq!(parsed.emit(), block);
 }
 
@@ -361,14 +276,8 @@ fn leftovers_under_clear_bits_are_ignored_and_kept() {
     put(&mut block, 188, &[0xff; 4]);
     seal(&mut block);
     let parsed = parse(&block).unwrap();
-    assert_eq!(
-        (parsed.bitmap_offset, parsed.reshape, parsed.recovery_offset),
-        (None, None, None)
-    );
-    assert_eq!(
-        parsed.bad_blocks, None,
-        "a log inside the superblock is no log"
-    );
+    assert_eq!((parsed.bitmap_offset, parsed.reshape, parsed.recovery_offset), (None, None, None));
+    assert_eq!(parsed.bad_blocks, None, "a log inside the superblock is no log");
     assert_eq!(parsed.emit(), block);
 }
 
@@ -377,10 +286,7 @@ fn a_finished_rebuild_leaves_no_trace() {
     let mut parsed = parse(&example()).unwrap();
     parsed.recovery_offset = None;
     let block = parsed.emit();
-    assert_eq!(
-        (block[8], &block[152..160]),
-        (feature::BITMAP_OFFSET as u8, &[0u8; 8][..])
-    );
+    assert_eq!((block[8], &block[152..160]), (feature::BITMAP_OFFSET as u8, &[0u8; 8][..]));
     assert_eq!(parse(&block).unwrap().emit(), block);
 }
 
@@ -392,10 +298,7 @@ fn the_role_table_grows_into_the_next_sector() {
     assert_eq!((block.len(), parsed.sectors()), (1024, 2));
     assert!(block[514..].iter().all(|byte| *byte == 0xff));
     let again = Superblock::parse(&block, 8, DEVICE).unwrap();
-    assert_eq!(
-        (again.role_of(128), again.role_of(127)),
-        (Role::Active(2), Role::Spare)
-    );
+    assert_eq!((again.role_of(128), again.role_of(127)), (Role::Active(2), Role::Spare));
 }
 
 #[test]
@@ -403,11 +306,7 @@ fn a_copy_in_another_place_is_no_superblock() {
     let error = Superblock::parse(&example(), 0, DEVICE).unwrap_err();
     assert_eq!(error.field(), Some("super_offset"));
     let error = Superblock::parse(&example(), 8, 16).unwrap_err();
-    assert_eq!(
-        error.field(),
-        Some("super_offset"),
-        "the device has no room for one"
-    );
+    assert_eq!(error.field(), Some("super_offset"), "the device has no room for one");
 }
 
 #[test]
@@ -419,34 +318,16 @@ fn the_latest_block_on_a_member_counts() {
     assert_eq!(placement::latest(&[old.clone(), new.clone()]), Some(1));
     assert_eq!(placement::latest(&[new.clone(), old.clone()]), Some(0));
     old.ctime = new.ctime;
-    assert_eq!(
-        placement::latest(&[new, old]),
-        Some(1),
-        "1.0 is looked at first"
-    );
+    assert_eq!(placement::latest(&[new, old]), Some(1), "1.0 is looked at first");
     assert_eq!(placement::latest(&[]), None);
 }
 
 /// A superblock of any legal content.
 fn any_superblock() -> impl Strategy<Value = Superblock> {
-    let roles = prop::collection::vec(
-        any::<u16>().prop_map(Role::from_number),
-        0..=MAX_DEV as usize,
-    );
-    let places = (
-        0u64..1 << 40,
-        10u64..1 << 40,
-        any::<u64>(),
-        any::<bool>(),
-        -200i32..2000,
-    );
-    let counts = (
-        any::<u64>(),
-        any::<u64>(),
-        any::<u32>(),
-        any::<u8>(),
-        1u32..1921,
-    );
+    let roles =
+        prop::collection::vec(any::<u16>().prop_map(Role::from_number), 0..=MAX_DEV as usize);
+    let places = (0u64..1 << 40, 10u64..1 << 40, any::<u64>(), any::<bool>(), -200i32..2000);
+    let counts = (any::<u64>(), any::<u64>(), any::<u32>(), any::<u8>(), 1u32..1921);
     (roles, any::<[u8; 16]>(), any::<[u8; 32]>(), places, counts).prop_map(
         |(roles, uuid, name, (gap, data_size, recovery, rebuilding, bitmap), counts)| {
             let mut block = parse(&example()).unwrap();
@@ -460,13 +341,8 @@ fn any_superblock() -> impl Strategy<Value = Superblock> {
             block.recovery_offset = rebuilding.then_some(recovery);
             block.bitmap_offset = (bitmap > 0).then_some(8 + bitmap % 1024);
             block.bad_blocks = None;
-            (
-                block.events,
-                block.ctime.0,
-                block.dev_number,
-                block.devflags,
-                block.raid_disks,
-            ) = counts;
+            (block.events, block.ctime.0, block.dev_number, block.devflags, block.raid_disks) =
+                counts;
             block.resync = Resync::from_number(block.events.rotate_left(7));
             block.journal_tail = None;
             block

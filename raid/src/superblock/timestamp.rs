@@ -10,9 +10,8 @@ use std::fmt;
 const SECOND_BITS: u32 = 40;
 const SECONDS_PER_DAY: u64 = 86_400;
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// A point in time in md's own encoding.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -71,10 +70,7 @@ impl fmt::Display for Timestamp {
         let second = self.seconds() % SECONDS_PER_DAY;
         let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
         let month = MONTHS[month - 1];
-        write!(
-            f,
-            "{weekday} {month} {day:2} {hour:02}:{minute:02}:{second:02} {year}"
-        )
+        write!(f, "{weekday} {month} {day:2} {hour:02}:{minute:02}:{second:02} {year}")
     }
 }
 

@@ -50,21 +50,14 @@ impl FromStr for Uuid {
         };
         let joint = if word.len() == 36 { '-' } else { ':' };
         let parts: Vec<&str> = word.split(joint).collect();
-        if !parts
-            .iter()
-            .map(|part| part.len())
-            .eq(groups.iter().copied())
-        {
+        if !parts.iter().map(|part| part.len()).eq(groups.iter().copied()) {
             return Err(wrong());
         }
         let digits = parts.concat();
         let mut bytes = [0u8; 16];
         for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
             let [high, low] = [hex_digit(pair[0]), hex_digit(pair[1])];
-            *byte = high
-                .zip(low)
-                .map(|(high, low)| high << 4 | low)
-                .ok_or_else(wrong)?;
+            *byte = high.zip(low).map(|(high, low)| high << 4 | low).ok_or_else(wrong)?;
         }
         Ok(Self(bytes))
     }

@@ -193,11 +193,7 @@ mod tests {
         let mut bytes = vec![0u8; 260];
         bytes[0..4].fill(0xff);
         bytes[4..8].fill(0xff);
-        assert_eq!(
-            checksum(&bytes),
-            0xffff_ffff,
-            "0x1_ffff_fffe folds to 0xffff_fffe + 1"
-        );
+        assert_eq!(checksum(&bytes), 0xffff_ffff, "0x1_ffff_fffe folds to 0xffff_fffe + 1");
         bytes[216..220].fill(0xaa);
         assert_eq!(checksum(&bytes), 0xffff_ffff);
         bytes[256] = 1;

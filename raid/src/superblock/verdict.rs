@@ -82,10 +82,7 @@ impl Verdict {
         match self {
             Self::InSync { slot }
             | Self::Forced { slot, .. }
-            | Self::Replacement {
-                slot,
-                recovered_sectors: None,
-            } => Some(*slot),
+            | Self::Replacement { slot, recovered_sectors: None } => Some(*slot),
             _ => None,
         }
     }

@@ -32,12 +32,7 @@ pub struct NewMember {
 impl NewMember {
     /// A plain member.
     pub const fn new(sectors: u64, device_uuid: Uuid) -> Self {
-        Self {
-            sectors,
-            device_uuid,
-            write_mostly: false,
-            failfast: false,
-        }
+        Self { sectors, device_uuid, write_mostly: false, failfast: false }
     }
 }
 
@@ -210,27 +205,15 @@ impl NewArray {
 
     /// The devices present: members in slot order, then spares.
     pub(super) fn devices(&self) -> impl Iterator<Item = Device> + '_ {
-        let members = self
-            .members
-            .iter()
-            .enumerate()
-            .filter_map(|(number, member)| {
-                member.map(|device| Device {
-                    number,
-                    slot: Some(number as u16),
-                    device,
-                })
-            });
+        let members = self.members.iter().enumerate().filter_map(|(number, member)| {
+            member.map(|device| Device { number, slot: Some(number as u16), device })
+        });
         let first_spare = self.members.len();
-        let spares = self
-            .spares
-            .iter()
-            .enumerate()
-            .map(move |(index, device)| Device {
-                number: first_spare + index,
-                slot: None,
-                device: *device,
-            });
+        let spares = self.spares.iter().enumerate().map(move |(index, device)| Device {
+            number: first_spare + index,
+            slot: None,
+            device: *device,
+        });
         members.chain(spares)
     }
 
@@ -243,12 +226,7 @@ impl NewArray {
         let (level, wanted) = (self.level, self.members.len());
         let (least, most) = (level.min_members(), level.max_members());
         if wanted < least as usize || wanted > most as usize {
-            return Err(CreateError::Members {
-                level,
-                least,
-                most,
-                wanted,
-            });
+            return Err(CreateError::Members { level, least, most, wanted });
         }
         let total = wanted + self.spares.len();
         if total > MAX_DEV as usize {
@@ -265,20 +243,13 @@ impl NewArray {
         for Device { number, device, .. } in self.devices() {
             let (member, have) = (number, device.sectors);
             if have < MIN_DEVICE_SECTORS {
-                return Err(CreateError::TooSmall {
-                    member,
-                    have,
-                    need: MIN_DEVICE_SECTORS,
-                });
+                return Err(CreateError::TooSmall { member, have, need: MIN_DEVICE_SECTORS });
             }
             if have > MAX_DEVICE_SECTORS {
                 return Err(CreateError::TooLarge { member, have });
             }
             if let Some((_, first)) = seen.iter().find(|(uuid, _)| *uuid == device.device_uuid) {
-                return Err(CreateError::SameUuid {
-                    first: *first,
-                    second: number,
-                });
+                return Err(CreateError::SameUuid { first: *first, second: number });
             }
             seen.push((device.device_uuid, number));
         }
@@ -288,11 +259,7 @@ impl NewArray {
     fn check_geometry(&self) -> Result<(), CreateError> {
         let (level, layout, members) = (self.level, self.layout, self.members.len());
         if !layout_is_valid(level, layout, self.raid_disks()) {
-            return Err(CreateError::Layout {
-                level,
-                members,
-                layout,
-            });
+            return Err(CreateError::Layout { level, members, layout });
         }
         let present: Vec<bool> = self.members.iter().map(Option::is_some).collect();
         if !enough(level, layout, &present) {
@@ -303,11 +270,7 @@ impl NewArray {
             return Err(CreateError::Size(level));
         }
         match chunk_fault(level, self.chunk_sectors) {
-            Some(why) => Err(CreateError::Chunk {
-                level,
-                sectors: self.chunk_sectors,
-                why,
-            }),
+            Some(why) => Err(CreateError::Chunk { level, sectors: self.chunk_sectors, why }),
             None => Ok(()),
         }
     }

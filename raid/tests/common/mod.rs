@@ -9,24 +9,24 @@ use holdfast_raid::superblock::{
 use holdfast_raid::{AssembleError, Assembled, Config, Level, Options, assemble, scan};
 
 /// An array over memory with a clock that steps.
-pub type Array = Blocking<Assembled<MemDisk>, StepClock>;
+pub(crate) type Array = Blocking<Assembled<MemDisk>, StepClock>;
 
 /// What to make; [`New::of`] fills in the rest.
 #[derive(Clone, Debug)]
-pub struct New {
-    pub level: Level,
-    pub layout: u32,
-    pub chunk_sectors: u32,
-    pub members: Vec<Option<u64>>,
-    pub spares: Vec<u64>,
-    pub bitmap: Option<u64>,
-    pub minor: Minor,
-    pub clean: bool,
+pub(crate) struct New {
+    pub(crate) level: Level,
+    pub(crate) layout: u32,
+    pub(crate) chunk_sectors: u32,
+    pub(crate) members: Vec<Option<u64>>,
+    pub(crate) spares: Vec<u64>,
+    pub(crate) bitmap: Option<u64>,
+    pub(crate) minor: Minor,
+    pub(crate) clean: bool,
 }
 
 impl New {
     /// `n` members of 4 MiB with 4 KiB chunks, clean.
-    pub fn of(level: Level, n: usize) -> Self {
+    pub(crate) fn of(level: Level, n: usize) -> Self {
         let chunk_sectors = if level == Level::Raid1 { 0 } else { 8 };
         Self {
             level,
@@ -41,7 +41,7 @@ impl New {
     }
 
     /// The members as they look when just created.
-    pub fn disks(&self) -> Vec<MemDisk> {
+    pub(crate) fn disks(&self) -> Vec<MemDisk> {
         let member = |id: usize, sectors: u64| NewMember::new(sectors, Uuid([id as u8 + 1; 16]));
         let n = self.members.len();
         let array = NewArray {
@@ -51,9 +51,7 @@ impl New {
             minor: self.minor,
             bitmap: match self.bitmap {
                 None => BitmapWish::None,
-                Some(bytes) => BitmapWish::Internal {
-                    chunk_bytes: Some(bytes),
-                },
+                Some(bytes) => BitmapWish::Internal { chunk_bytes: Some(bytes) },
             },
             size: None,
             data_offset: None,
@@ -66,12 +64,7 @@ impl New {
                 .enumerate()
                 .map(|(i, s)| s.map(|s| member(i, s)))
                 .collect(),
-            spares: self
-                .spares
-                .iter()
-                .enumerate()
-                .map(|(i, &s)| member(n + i, s))
-                .collect(),
+            spares: self.spares.iter().enumerate().map(|(i, &s)| member(n + i, s)).collect(),
             assume_clean: self.clean,
         };
         let plan = plan(&array).unwrap();
@@ -96,32 +89,29 @@ impl New {
     }
 
     /// The array, running.
-    pub fn start(&self) -> Array {
+    pub(crate) fn start(&self) -> Array {
         open(self.disks()).unwrap()
     }
 }
 
 /// Assembles disks.
-pub fn open(disks: Vec<MemDisk>) -> Result<Array, AssembleError> {
+pub(crate) fn open(disks: Vec<MemDisk>) -> Result<Array, AssembleError> {
     open_with(disks, Config::default(), &Options::default())
 }
 
 /// Assembles disks with these knobs.
-pub fn open_with(
+pub(crate) fn open_with(
     mut disks: Vec<MemDisk>,
     config: Config,
     options: &Options,
 ) -> Result<Array, AssembleError> {
     let probes = scan(&mut disks, &mut StepClock::default());
     let array = assemble(probes, config, options)?;
-    Ok(Blocking::new(
-        Assembled::new(array, disks),
-        StepClock::default(),
-    ))
+    Ok(Blocking::new(Assembled::new(array, disks), StepClock::default()))
 }
 
 /// Runs the array until nothing is left to do but what timers will bring.
-pub fn settle(array: &mut Array) {
+pub(crate) fn settle(array: &mut Array) {
     use holdfast_core::block::BlockDevice;
     use holdfast_core::time::Clock;
     let mut none = Vec::new();
@@ -135,14 +125,11 @@ pub fn settle(array: &mut Array) {
             array.clock_mut().wait(Some(at));
         }
     }
-    panic!(
-        "the array never becomes quiet: {:?}",
-        array.device().status()
-    );
+    panic!("the array never becomes quiet: {:?}", array.device().status());
 }
 
 /// Stops the array and gives the disks back.
-pub fn stop(mut array: Array) -> Vec<MemDisk> {
+pub(crate) fn stop(mut array: Array) -> Vec<MemDisk> {
     use holdfast_core::block::BlockDevice;
     use holdfast_core::time::Clock;
     array.device_mut().stop();

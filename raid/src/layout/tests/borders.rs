@@ -24,11 +24,9 @@ fn array_sizes_follow_the_level() {
         assert_eq!(layout.shape(), &shape);
         assert!(layout.member_extent(n - 1) <= size);
     }
-    for (level, chunk, expected) in [
-        (Level::Linear, 0, 300),
-        (Level::Linear, 16, 96 + 192),
-        (Level::Raid0, 24, 96 + 192),
-    ] {
+    for (level, chunk, expected) in
+        [(Level::Linear, 0, 300), (Level::Linear, 16, 96 + 192), (Level::Raid0, 24, 96 + 192)]
+    {
         let array = mapped(&shape(level, 0, 2, chunk, 0), &[101, 199]);
         assert_eq!(array.array_sectors(), expected, "{level} chunk {chunk}");
     }
@@ -62,18 +60,11 @@ fn the_largest_arrays_map_back_to_themselves() {
             }
         }
     }
-    for (level, n) in [
-        (Level::Raid4, 384),
-        (Level::Raid5, 384),
-        (Level::Raid6, 255),
-    ] {
+    for (level, n) in [(Level::Raid4, 384), (Level::Raid5, 384), (Level::Raid6, 255)] {
         let array = parity(&shape(level, 0, n, 8, HUGE));
         let last = array.array_sectors() - 1;
         let (stripe, d, within) = array.locate(last);
-        assert_eq!(
-            (stripe, d, within),
-            (HUGE / 8 - 1, array.data_members() - 1, 7)
-        );
+        assert_eq!((stripe, d, within), (HUGE / 8 - 1, array.data_members() - 1, 7));
         assert_eq!(array.array_sector(stripe, d, within), last);
         array.stripe(stripe).data_slot(d);
     }
@@ -82,17 +73,11 @@ fn the_largest_arrays_map_back_to_themselves() {
 #[test]
 fn a_size_beyond_64_bits_is_refused() {
     let max = u64::MAX;
-    let too_large = |raid_disks| {
-        Err(LayoutError::TooLarge {
-            raid_disks,
-            member_sectors: u64::MAX,
-        })
-    };
-    for (level, layout, n) in [
-        (Level::Raid5, 2, 3),
-        (Level::Raid6, 2, 4),
-        (Level::Raid10, 0x102, 384),
-    ] {
+    let too_large =
+        |raid_disks| Err(LayoutError::TooLarge { raid_disks, member_sectors: u64::MAX });
+    for (level, layout, n) in
+        [(Level::Raid5, 2, 3), (Level::Raid6, 2, 4), (Level::Raid10, 0x102, 384)]
+    {
         let made = Layout::new(&shape(level, layout, n, 8, max), &[]);
         assert_eq!(made.map(drop), too_large(n), "{level}");
     }
@@ -100,10 +85,7 @@ fn a_size_beyond_64_bits_is_refused() {
         let made = Layout::new(&shape(level, 0, 2, 8, 0), &[max, max]);
         assert_eq!(made.map(drop), too_large(2), "{level}");
     }
-    assert_eq!(
-        mapped(&shape(Level::Raid1, 0, 2, 0, max), &[]).array_sectors(),
-        max
-    );
+    assert_eq!(mapped(&shape(Level::Raid1, 0, 2, 0, max), &[]).array_sectors(), max);
 }
 
 fn refusal(level: Level, layout: u32, n: u32, chunk: u32) -> LayoutError {
@@ -116,34 +98,10 @@ fn refusal(level: Level, layout: u32, n: u32, chunk: u32) -> LayoutError {
 fn impossible_shapes_are_named() {
     use Level::{Linear, Raid0, Raid1, Raid4, Raid5, Raid6, Raid10};
     for (level, layout, n, chunk, message) in [
-        (
-            Raid5,
-            2,
-            1,
-            8,
-            "raid_disks is 1, but raid5 needs at least 2",
-        ),
-        (
-            Raid1,
-            0,
-            0,
-            8,
-            "raid_disks is 0, but raid1 needs at least 1",
-        ),
-        (
-            Raid6,
-            2,
-            256,
-            8,
-            "raid_disks is 256, but raid6 allows at most 255",
-        ),
-        (
-            Raid0,
-            0,
-            4000,
-            8,
-            "raid_disks is 4000, but raid0 allows at most 384",
-        ),
+        (Raid5, 2, 1, 8, "raid_disks is 1, but raid5 needs at least 2"),
+        (Raid1, 0, 0, 8, "raid_disks is 0, but raid1 needs at least 1"),
+        (Raid6, 2, 256, 8, "raid_disks is 256, but raid6 allows at most 255"),
+        (Raid0, 0, 4000, 8, "raid_disks is 4000, but raid0 allows at most 384"),
         (Raid5, 6, 3, 8, "layout 0x6 is unknown for raid5"),
         (Raid6, 7, 4, 8, "layout 0x7 is unknown for raid6"),
         (Raid6, 21, 4, 8, "layout 0x15 is unknown for raid6"),
@@ -151,99 +109,21 @@ fn impossible_shapes_are_named() {
         (Raid0, 3, 4, 8, "layout 0x3 is unknown for raid0"),
         (Raid1, 1, 4, 8, "layout 0x1 is unknown for raid1"),
         (Linear, 1, 4, 8, "layout 0x1 is unknown for linear"),
-        (
-            Raid10,
-            0x80102,
-            4,
-            8,
-            "raid10 layout 0x80102 sets reserved bits",
-        ),
-        (
-            Raid10,
-            0x60102,
-            4,
-            8,
-            "raid10 layout 0x60102 has far set rule 3, which does not exist",
-        ),
-        (
-            Raid10,
-            0x101,
-            4,
-            8,
-            "raid10 with 1 near and 1 far copies needs 2..=4 in all",
-        ),
-        (
-            Raid10,
-            0x100,
-            4,
-            8,
-            "raid10 with 0 near and 1 far copies needs 2..=4 in all",
-        ),
-        (
-            Raid10,
-            0,
-            4,
-            8,
-            "raid10 with 0 near and 0 far copies needs 2..=4 in all",
-        ),
-        (
-            Raid10,
-            0x203,
-            4,
-            8,
-            "raid10 with 3 near and 2 far copies needs 2..=4 in all",
-        ),
-        (
-            Raid10,
-            0x10202,
-            5,
-            8,
-            "raid10 layout 0x10202 on 5 members puts two chunks in one place",
-        ),
-        (
-            Raid10,
-            0x40202,
-            9,
-            8,
-            "raid10 layout 0x40202 on 9 members puts two chunks in one place",
-        ),
+        (Raid10, 0x80102, 4, 8, "raid10 layout 0x80102 sets reserved bits"),
+        (Raid10, 0x60102, 4, 8, "raid10 layout 0x60102 has far set rule 3, which does not exist"),
+        (Raid10, 0x101, 4, 8, "raid10 with 1 near and 1 far copies needs 2..=4 in all"),
+        (Raid10, 0x100, 4, 8, "raid10 with 0 near and 1 far copies needs 2..=4 in all"),
+        (Raid10, 0, 4, 8, "raid10 with 0 near and 0 far copies needs 2..=4 in all"),
+        (Raid10, 0x203, 4, 8, "raid10 with 3 near and 2 far copies needs 2..=4 in all"),
+        (Raid10, 0x10202, 5, 8, "raid10 layout 0x10202 on 5 members puts two chunks in one place"),
+        (Raid10, 0x40202, 9, 8, "raid10 layout 0x40202 on 9 members puts two chunks in one place"),
         (Raid0, 0, 4, 0, "chunk_sectors is 0, but raid0 is striped"),
         (Raid5, 2, 4, 0, "chunk_sectors is 0, but raid5 is striped"),
-        (
-            Raid5,
-            2,
-            4,
-            4,
-            "chunk_sectors is 4, but raid5 needs a power of two, 8 or more",
-        ),
-        (
-            Raid10,
-            0x102,
-            4,
-            24,
-            "chunk_sectors is 24, but raid10 needs a power of two, 8 or more",
-        ),
-        (
-            Raid5,
-            2,
-            4,
-            8192,
-            "member_sectors is 4096, but at least 8192 are needed",
-        ),
-        (
-            Raid10,
-            0x201,
-            4,
-            4096,
-            "member_sectors is 4096, but at least 8192 are needed",
-        ),
-        (
-            Raid0,
-            0,
-            4,
-            4097,
-            "slot 0 has 4096 sectors of data, less than one chunk of 4097",
-        ),
+        (Raid5, 2, 4, 4, "chunk_sectors is 4, but raid5 needs a power of two, 8 or more"),
+        (Raid10, 0x102, 4, 24, "chunk_sectors is 24, but raid10 needs a power of two, 8 or more"),
+        (Raid5, 2, 4, 8192, "member_sectors is 4096, but at least 8192 are needed"),
+        (Raid10, 0x201, 4, 4096, "member_sectors is 4096, but at least 8192 are needed"),
+        (Raid0, 0, 4, 4097, "slot 0 has 4096 sectors of data, less than one chunk of 4097"),
     ] {
         assert_eq!(refusal(level, layout, n, chunk).to_string(), message);
     }
@@ -255,11 +135,7 @@ fn raid0_of_mixed_sizes_must_state_its_layout() {
         Layout::new(&shape(Level::Raid0, 0, sizes.len() as u32, 8, 0), sizes).map(drop)
     };
     assert_eq!(try_sizes(&[80, 80, 80]), Ok(()));
-    assert_eq!(
-        try_sizes(&[80, 87, 80]),
-        Ok(()),
-        "the same number of chunks"
-    );
+    assert_eq!(try_sizes(&[80, 87, 80]), Ok(()), "the same number of chunks");
     assert_eq!(try_sizes(&[80, 80, 88]), Ok(()), "one member goes on alone");
     assert_eq!(try_sizes(&[80, 88, 88]), Err(LayoutError::AmbiguousZones));
     assert_eq!(try_sizes(&[80, 88, 96]), Err(LayoutError::AmbiguousZones));
@@ -269,18 +145,10 @@ fn raid0_of_mixed_sizes_must_state_its_layout() {
 fn linear_and_raid0_need_every_size() {
     for level in [Level::Linear, Level::Raid0] {
         let made = Layout::new(&shape(level, 0, 3, 8, 4096), &[64, 64]);
-        let expected = LayoutError::WrongNumberOfSizes {
-            level,
-            raid_disks: 3,
-            given: 2,
-        };
+        let expected = LayoutError::WrongNumberOfSizes { level, raid_disks: 3, given: 2 };
         assert_eq!(made.map(drop), Err(expected));
         let made = Layout::new(&shape(level, 0, 2, 8, 4096), &[64, 7]);
-        let expected = LayoutError::MemberTooSmall {
-            slot: 1,
-            sectors: 7,
-            chunk_sectors: 8,
-        };
+        let expected = LayoutError::MemberTooSmall { slot: 1, sectors: 7, chunk_sectors: 8 };
         assert_eq!(made.map(drop), Err(expected));
     }
 }
@@ -288,22 +156,7 @@ fn linear_and_raid0_need_every_size() {
 /// No claim of a superblock makes the constructor panic.
 #[test]
 fn hostile_shapes_are_answered() {
-    let numbers = [
-        0,
-        1,
-        2,
-        3,
-        4,
-        8,
-        255,
-        256,
-        384,
-        0xff01,
-        0xffff,
-        0x1_ffff,
-        0x5_0202,
-        u32::MAX,
-    ];
+    let numbers = [0, 1, 2, 3, 4, 8, 255, 256, 384, 0xff01, 0xffff, 0x1_ffff, 0x5_0202, u32::MAX];
     let sizes = [0, 1, 7, 8, 1 << 40, 1 << 54, u64::MAX - 1, u64::MAX];
     for level in Level::ALL {
         for layout in numbers {

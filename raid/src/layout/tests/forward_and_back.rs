@@ -12,10 +12,7 @@ fn no_two_array_sectors_share_a_place() {
             let copies = places(&array, sector);
             assert_eq!(copies.len(), array.copies() as usize);
             for place in copies {
-                assert!(
-                    place.sector < array.member_extent(place.slot),
-                    "{place:?} {array:x?}"
-                );
+                assert!(place.sector < array.member_extent(place.slot), "{place:?} {array:x?}");
                 let before = owner.insert(place, sector);
                 assert_eq!(before, None, "{place:?} also holds {sector} in {array:x?}");
             }
@@ -31,16 +28,9 @@ fn check_inverse(array: &Mapped, owner: &BTreeMap<Place, u64>) {
         for sector in 0..extent + 9 {
             let (found, run) = array.array_sector_of(slot, sector, 1);
             let expected = owner.get(&Place { slot, sector }).copied();
-            assert_eq!(
-                (found, run),
-                (expected, 1),
-                "slot {slot}, {sector} of {array:x?}"
-            );
+            assert_eq!((found, run), (expected, 1), "slot {slot}, {sector} of {array:x?}");
         }
-        assert_eq!(
-            array.array_sector_of(slot, u64::MAX, u64::MAX),
-            (None, u64::MAX)
-        );
+        assert_eq!(array.array_sector_of(slot, u64::MAX, u64::MAX), (None, u64::MAX));
     }
 }
 
@@ -54,11 +44,7 @@ fn copies_are_on_different_members() {
             let mut slots: Vec<u32> = places(&array, sector).iter().map(|p| p.slot).collect();
             slots.sort_unstable();
             slots.dedup();
-            assert_eq!(
-                slots.len(),
-                array.copies() as usize,
-                "{sector} of {array:x?}"
-            );
+            assert_eq!(slots.len(), array.copies() as usize, "{sector} of {array:x?}");
         }
     }
 }
@@ -77,21 +63,12 @@ fn runs_say_what_single_sectors_say() {
 
 fn walk_forward(array: &Mapped, max: u64) {
     let (mut sector, end) = (0, array.array_sectors());
-    let mut copies = vec![Place {
-        slot: 99,
-        sector: 99,
-    }];
+    let mut copies = vec![Place { slot: 99, sector: 99 }];
     while sector < end {
         let run = array.map(sector, max, &mut copies);
-        assert!(
-            (1..=max.min(end - sector)).contains(&run),
-            "{run} at {sector} of {array:x?}"
-        );
+        assert!((1..=max.min(end - sector)).contains(&run), "{run} at {sector} of {array:x?}");
         for step in 0..run {
-            let stepped = copies.iter().map(|p| Place {
-                sector: p.sector + step,
-                ..*p
-            });
+            let stepped = copies.iter().map(|p| Place { sector: p.sector + step, ..*p });
             assert_eq!(places(array, sector + step), stepped.collect::<Vec<_>>());
         }
         sector += run;
@@ -102,10 +79,7 @@ fn walk_back(array: &Mapped, slot: u32, max: u64) {
     let (mut sector, end) = (0, array.member_extent(slot));
     while sector < end {
         let (found, run) = array.array_sector_of(slot, sector, max);
-        assert!(
-            (1..=max.min(end - sector)).contains(&run),
-            "{run} at {sector} of {array:x?}"
-        );
+        assert!((1..=max.min(end - sector)).contains(&run), "{run} at {sector} of {array:x?}");
         for step in 0..run {
             let single = array.array_sector_of(slot, sector + step, 1).0;
             assert_eq!(single, found.map(|found| found + step), "{array:x?}");
@@ -116,13 +90,7 @@ fn walk_back(array: &Mapped, slot: u32, max: u64) {
 
 /// `raid10.c`, `__raid10_find_phys`, line by line.
 fn linux_raid10_places(shape: &Shape, sector: u64) -> Vec<Place> {
-    let Shape {
-        layout,
-        raid_disks,
-        chunk_sectors,
-        member_sectors,
-        ..
-    } = *shape;
+    let Shape { layout, raid_disks, chunk_sectors, member_sectors, .. } = *shape;
     let (disks, chunk_sectors) = (u64::from(raid_disks), u64::from(chunk_sectors));
     let near = u64::from(layout & 0xff);
     let far = u64::from(layout >> 8 & 0xff);
@@ -145,10 +113,7 @@ fn linux_raid10_places(shape: &Shape, sector: u64) -> Vec<Place> {
     let mut places = Vec::new();
     for _ in 0..near {
         let (mut d, mut s) = (dev, addr);
-        places.push(Place {
-            slot: d as u32,
-            sector: s,
-        });
+        places.push(Place { slot: d as u32, sector: s });
         for _ in 1..far {
             let set = d / far_set_size;
             d += near;
@@ -158,10 +123,7 @@ fn linux_raid10_places(shape: &Shape, sector: u64) -> Vec<Place> {
                 d = d % far_set_size + far_set_size * set;
             }
             s += stride;
-            places.push(Place {
-                slot: d as u32,
-                sector: s,
-            });
+            places.push(Place { slot: d as u32, sector: s });
         }
         dev += 1;
         if dev >= disks {
@@ -192,9 +154,8 @@ fn raid10_refuses_exactly_what_collides_in_linux() {
             let shape = shape(Level::Raid10, layout, n, 8, rows * 8);
             let (near, far) = (u64::from(layout & 0xff), u64::from(layout >> 8 & 0xff));
             let chunks = rows / far * u64::from(n) / near;
-            let mut all: Vec<Place> = (0..chunks)
-                .flat_map(|chunk| linux_raid10_places(&shape, chunk * 8))
-                .collect();
+            let mut all: Vec<Place> =
+                (0..chunks).flat_map(|chunk| linux_raid10_places(&shape, chunk * 8)).collect();
             let claimed = all.len();
             all.sort_unstable();
             all.dedup();
@@ -224,10 +185,7 @@ fn every_slot_of_a_stripe_has_one_role() {
                 taken.push(roles.data_slot(d));
             }
             taken.sort_unstable();
-            assert!(
-                taken.into_iter().eq(0..array.members()),
-                "{stripe} of {array:?}"
-            );
+            assert!(taken.into_iter().eq(0..array.members()), "{stripe} of {array:?}");
             assert_eq!(roles.data_index(array.members()), None);
         }
     }

@@ -13,13 +13,7 @@ use super::{Layout, LayoutError, Mapped, Parity, Place, Shape};
 use crate::level::Level;
 
 fn shape(level: Level, layout: u32, raid_disks: u32, chunk_sectors: u32, size: u64) -> Shape {
-    Shape {
-        level,
-        layout,
-        raid_disks,
-        chunk_sectors,
-        member_sectors: size,
-    }
+    Shape { level, layout, raid_disks, chunk_sectors, member_sectors: size }
 }
 
 fn mapped(shape: &Shape, sizes: &[u64]) -> Mapped {
@@ -41,11 +35,8 @@ const RAID6_LAYOUTS: [u32; 14] = [0, 1, 2, 3, 4, 5, 8, 9, 10, 16, 17, 18, 19, 20
 
 /// Every parity array of up to 9 members, with a few stripes more than one full turn.
 fn parity_arrays() -> Vec<Parity> {
-    let levels: [(Level, &[u32]); 3] = [
-        (Level::Raid4, &[0, 5]),
-        (Level::Raid5, &RAID5_LAYOUTS),
-        (Level::Raid6, &RAID6_LAYOUTS),
-    ];
+    let levels: [(Level, &[u32]); 3] =
+        [(Level::Raid4, &[0, 5]), (Level::Raid5, &RAID5_LAYOUTS), (Level::Raid6, &RAID6_LAYOUTS)];
     let mut arrays = Vec::new();
     for (level, layouts) in levels {
         for &layout in layouts {
@@ -111,15 +102,11 @@ fn raid0_arrays() -> Vec<Mapped> {
 
 fn linear_arrays() -> Vec<Mapped> {
     let sizes = [17, 40, 9, 16];
-    [0, 8, 3]
-        .map(|chunk| mapped(&shape(Level::Linear, 0, 4, chunk, 0), &sizes))
-        .to_vec()
+    [0, 8, 3].map(|chunk| mapped(&shape(Level::Linear, 0, 4, chunk, 0), &sizes)).to_vec()
 }
 
 fn raid1_arrays() -> Vec<Mapped> {
-    (1..=4)
-        .map(|n| mapped(&shape(Level::Raid1, 0, n, 0, 33), &[]))
-        .collect()
+    (1..=4).map(|n| mapped(&shape(Level::Raid1, 0, n, 0, 33), &[])).collect()
 }
 
 /// Every mapped array above.

@@ -10,11 +10,9 @@ fn losses(n: u32, lost: u32) -> impl Iterator<Item = Vec<bool>> {
 }
 
 fn every_sector_has_a_copy(array: &Mapped, present: &[bool]) -> bool {
-    (0..array.array_sectors()).step_by(8).all(|sector| {
-        places(array, sector)
-            .iter()
-            .any(|place| present[place.slot as usize])
-    })
+    (0..array.array_sectors())
+        .step_by(8)
+        .all(|sector| places(array, sector).iter().any(|place| present[place.slot as usize]))
 }
 
 /// mdadm `util.c`, `enough`: runs of neighbouring slots, whatever the layout.
@@ -58,18 +56,14 @@ fn enough_is_the_truth_without_far_sets_and_only_then() {
             wrong.push((shape.layout, shape.raid_disks));
         }
     }
-    assert!(
-        wrong.iter().all(|(layout, _)| layout >> 17 != 0),
-        "{wrong:x?}"
-    );
+    assert!(wrong.iter().all(|(layout, _)| layout >> 17 != 0), "{wrong:x?}");
     // f2 in pairs on four slots: md would start it without slots 0 and 1, which hold all of chunk
     // 0, and refuse it without slots 1 and 2, which share nothing.
     assert!(wrong.contains(&(0x40201, 4)));
     let f2 = mapped(&shape(Level::Raid10, 0x40201, 4, 8, 64), &[]);
-    for (present, truth, md) in [
-        ([true, false, false, true], true, false),
-        ([false, false, true, true], false, false),
-    ] {
+    for (present, truth, md) in
+        [([true, false, false, true], true, false), ([false, false, true, true], false, false)]
+    {
         assert_eq!(f2.survives(&present), truth, "{present:?}");
         assert_eq!(enough(f2.shape(), &present), md, "{present:?}");
     }
@@ -78,9 +72,7 @@ fn enough_is_the_truth_without_far_sets_and_only_then() {
 /// Of all ways to lose `lost` of eight members, how many are fatal.
 fn fatal(layout: u32, lost: u32) -> (usize, usize) {
     let array = mapped(&shape(Level::Raid10, layout, 8, 8, 64 * 8), &[]);
-    let all: Vec<bool> = losses(8, lost)
-        .map(|present| array.survives(&present))
-        .collect();
+    let all: Vec<bool> = losses(8, lost).map(|present| array.survives(&present)).collect();
     (all.iter().filter(|survives| !**survives).count(), all.len())
 }
 
@@ -117,11 +109,8 @@ fn linear_and_raid0_need_all_and_raid1_needs_one() {
         let n = array.shape().raid_disks;
         for lost in 0..=n {
             for present in losses(n, lost) {
-                let expected = if array.shape().level == Level::Raid1 {
-                    lost < n
-                } else {
-                    lost == 0
-                };
+                let expected =
+                    if array.shape().level == Level::Raid1 { lost < n } else { lost == 0 };
                 assert_eq!(array.survives(&present), expected, "{present:?} {array:?}");
                 assert_eq!(every_sector_has_a_copy(&array, &present), expected);
             }
