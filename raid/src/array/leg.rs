@@ -189,7 +189,8 @@ impl Array {
         let block = self.members[member].geometry.block_bytes as usize;
         if data.len() <= block {
             let sectors = data.len() as u64 / SECTOR_BYTES;
-            return self.narrowed(member, leg, Vec::from([sector..sector + sectors]));
+            let whole = sector..sector + sectors;
+            return self.narrowed(member, leg, std::iter::once(whole).collect());
         }
         let (tried, bad) = (0, Vec::new());
         let narrow = Narrow { leg, member, sector, data, durability, tried, bad };

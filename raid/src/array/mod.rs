@@ -173,7 +173,7 @@ pub struct Array {
     sync_held: bool,
     /// More is lost than the level bears.
     broken: bool,
-    last_foreground: Instant,
+    last_foreground: Option<Instant>,
     stopping: bool,
     stopped: bool,
 }
@@ -231,7 +231,7 @@ impl Array {
             pass: None,
             sync_held: false,
             broken: false,
-            last_foreground: Instant::ZERO,
+            last_foreground: None,
             stopping: false,
             stopped: false,
         }
@@ -279,7 +279,7 @@ impl Array {
             Op::Discard(_) => Kind::Discard,
             Op::Zero(_) => Kind::Zero,
         };
-        self.last_foreground = self.now;
+        self.last_foreground = Some(self.now);
         let op = UserOp {
             tag: request.tag,
             sector: request.sector,
@@ -500,7 +500,7 @@ impl Array {
             Kind::Discard => Op::Discard(op.sectors),
             Kind::Zero => Op::Zero(op.sectors),
         };
-        self.last_foreground = self.now;
+        self.last_foreground = Some(self.now);
         self.answers.push_back(Completion { tag: op.tag, op: answer, result });
     }
 

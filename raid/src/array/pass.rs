@@ -318,7 +318,7 @@ impl Array {
     }
 
     fn throttle(&mut self, sectors: u64) {
-        let busy = self.now.since(self.last_foreground) < FOREGROUND && self.now > Instant::ZERO;
+        let busy = self.last_foreground.is_some_and(|at| self.now.since(at) < FOREGROUND);
         let speed = match busy {
             true => self.config.sync_speed_min,
             false => self.config.sync_speed_max,

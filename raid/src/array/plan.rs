@@ -118,11 +118,13 @@ mod tests {
         text.bytes().map(|c| SlotView { readable: c == b'r', writable: c != b'-' }).collect()
     }
 
+    /// Level, slots (data …, P, Q), data written, parity trusted; how, and what to read.
+    type Row<'a> = (Level, &'a str, &'a [u32], bool, Option<(How, &'a [u32])>);
+
     #[test]
     fn the_cheapest_possible_way_wins() {
         use How::{DataOnly, ReadModifyWrite as Rmw, Rebuild, Reconstruct as Rcw};
-        // level, slots (data …, P, Q), written data, parity trusted, expected
-        let table: &[(Level, &str, &[u32], bool, Option<(How, &[u32])>)] = &[
+        let table: &[Row<'_>] = &[
             // Healthy: whichever reads less; a tie reconstructs.
             (Level::Raid5, "rrrrr", &[0], true, Some((Rmw, &[0, 4]))),
             (Level::Raid5, "rrrrr", &[0, 1], true, Some((Rcw, &[2, 3]))),
