@@ -1,0 +1,412 @@
+//! What was typed.
+//!
+//! One struct per verb, as clap reads it. Words that mean something by themselves (a level, a
+//! size, a uuid) are read here; words that need their neighbours (a layout, a selector, `missing`)
+//! stay text until [`config`](crate::config). Flags follow mdadm wherever mdadm has them, down to
+//! the short ones and to a bare `--chunk` or `--size` counting KiB.
+
+use std::path::PathBuf;
+
+use clap::builder::Styles;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use holdfast_core::size::parse_bytes;
+use holdfast_raid::level::Level;
+use holdfast_raid::superblock::{Minor, Uuid};
+
+/// Linux md arrays on files and disks, without the kernel.
+#[derive(Debug, Parser)]
+#[command(
+    name = "holdfast",
+    version,
+    styles = Styles::plain(),
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = EXIT_CODES,
+)]
+pub(crate) struct Cli {
+    /// Answer in JSON (schema holdfast/1)
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Sizes are written 64K, 64KiB, 1.5T or 128s (sectors); a bare --chunk, --size or --data-offset
+counts KiB, as in mdadm, any other bare number counts bytes.
+
+Exit codes of verbs that report (examine, detail, mdstat, check):
+  0 good   1 degraded   2 unusable   3 mismatch found
+Exit codes of verbs that do:
+  0 done in full   2 the array cannot be used   3 done, but something differed or is lost
+Any verb: 4 error, 64 wrong usage";
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Build an array, break it, mend it, and prove every byte
+    Demo(DemoArgs),
+    /// Make a new array of the given members
+    Create(CreateArgs),
+    /// Show what the members' superblocks say
+    Examine(ExamineArgs),
+    /// Show the state of an array and of each member
+    Detail(ArrayArgs),
+    /// Show an array as /proc/mdstat would
+    Mdstat(ArrayArgs),
+    /// Copy data out of an array; never writes to a member
+    Read(ReadArgs),
+    /// Copy data into an array
+    Write(WriteArgs),
+    /// Compare copies or parity over the whole array, changing nothing
+    Check(CheckArgs),
+    /// Compare copies or parity and make them agree
+    Repair(RepairArgs),
+    /// Recover onto spares and finish a pending resync
+    Rebuild(ChangeArgs),
+    /// Declare a member faulty
+    Fail(MemberArgs),
+    /// Take a faulty member or a spare out of the array
+    Remove(MemberArgs),
+    /// Add a device to the array as a spare
+    Add(AddArgs),
+    /// Erase the md superblock of each device
+    ZeroSuperblock(ZeroArgs),
+    /// Show where a byte of an array lives, with a picture
+    Map(MapArgs),
+    /// Show what an array would be, before creating it
+    Plan(PlanArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// The members of an array and how to treat them.
+#[derive(Debug, Args)]
+pub(crate) struct ArrayArgs {
+    /// Members in any order; what does not belong is left out and named
+    #[arg(value_name = "MEMBER", required = true)]
+    pub(crate) members: Vec<PathBuf>,
+    /// Start a dirty degraded array, or take members that lag behind
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// The array meant, where the members belong to several
+    #[arg(long, value_name = "UUID")]
+    pub(crate) uuid: Option<Uuid>,
+}
+
+/// An array that will be changed.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArgs {
+    #[command(flatten)]
+    pub(crate) array: ArrayArgs,
+    #[command(flatten)]
+    pub(crate) caution: CautionArgs,
+}
+
+/// How careful to be.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct CautionArgs {
+    /// Say what would be done, write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Answer every question with yes
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// RAID level: linear, 0, 1, 4, 5, 6 or 10
+    #[arg(short, long, default_value = "5")]
+    pub(crate) level: Level,
+    /// Members in use, without the spares
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) members: Option<u32>,
+    /// A file to store in the array (instead of the repository's files)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: Vec<PathBuf>,
+    /// Make the members in this directory and leave them there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+}
+
+/// What an array is to look like.
+#[derive(Debug, Args)]
+pub(crate) struct ShapeArgs {
+    /// RAID level: linear, 0, 1, 4, 5, 6 or 10
+    #[arg(short, long)]
+    pub(crate) level: Level,
+    /// Slots of the array
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) raid_devices: u32,
+    /// Chunk size [default: 512K where the level has chunks]
+    #[arg(short, long, value_name = "SIZE", value_parser = kib)]
+    pub(crate) chunk: Option<u64>,
+    /// mdadm's name for the layout, or a number for what has no name
+    #[arg(short = 'p', long, value_name = "NAME")]
+    pub(crate) layout: Option<String>,
+}
+
+/// What a new array is to look like on its members.
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    #[command(flatten)]
+    pub(crate) shape: ShapeArgs,
+    /// Metadata version: 1.0, 1.1 or 1.2
+    #[arg(short = 'e', long, value_name = "VERSION", default_value = "1.2")]
+    pub(crate) metadata: Minor,
+    /// Write-intent bitmap [default: internal for members above 100 GiB]
+    #[arg(short, long, value_enum)]
+    pub(crate) bitmap: Option<BitmapWord>,
+    /// Bytes a bit of the bitmap covers
+    #[arg(long, value_name = "SIZE", value_parser = kib)]
+    pub(crate) bitmap_chunk: Option<u64>,
+    /// Spares in addition to the slots
+    #[arg(short = 'x', long, value_name = "N", default_value_t = 0)]
+    pub(crate) spare_devices: u32,
+    /// Space used on each member [default: all there is]
+    #[arg(short = 'z', long, value_name = "SIZE", value_parser = kib)]
+    pub(crate) size: Option<u64>,
+    /// Where data starts on each member [default: as mdadm]
+    #[arg(long, value_name = "SIZE", value_parser = kib)]
+    pub(crate) data_offset: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    #[command(flatten)]
+    pub(crate) new: NewArgs,
+    /// Name of the array
+    #[arg(short = 'N', long)]
+    pub(crate) name: Option<String>,
+    /// Identity of the array [default: random]
+    #[arg(short, long)]
+    pub(crate) uuid: Option<Uuid>,
+    /// Trust that the members agree already: no resync
+    #[arg(long)]
+    pub(crate) assume_clean: bool,
+    /// Members named after this flag are read only if no other can answer (raid1)
+    #[arg(short = 'W', long)]
+    pub(crate) write_mostly: bool,
+    /// Use devices that carry something else or are in use
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) caution: CautionArgs,
+    /// Devices in slot order, then spares; "missing" leaves a slot empty
+    #[arg(value_name = "MEMBER", required = true)]
+    pub(crate) members: Vec<PathBuf>,
+    /// How many members were named before --write-mostly.
+    #[arg(skip)]
+    pub(crate) before_write_mostly: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExamineArgs {
+    /// Print each superblock in mdadm's own lines
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    /// Look for members in this directory
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) scan: Vec<PathBuf>,
+    /// Members in any order
+    #[arg(value_name = "MEMBER", required_unless_present = "scan")]
+    pub(crate) members: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReadArgs {
+    #[command(flatten)]
+    pub(crate) array: ArrayArgs,
+    /// First byte to read
+    #[arg(long, value_name = "SIZE", value_parser = bytes, default_value = "0")]
+    pub(crate) offset: u64,
+    /// Bytes to read [default: to the end]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) length: Option<u64>,
+    /// Where to put them; - is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+    /// Write zeros for what cannot be read, name it, and exit with 3
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WriteArgs {
+    #[command(flatten)]
+    pub(crate) array: ArrayArgs,
+    /// First byte to write
+    #[arg(long, value_name = "SIZE", value_parser = bytes, default_value = "0")]
+    pub(crate) offset: u64,
+    /// What to write; - is standard input
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) input: PathBuf,
+    #[command(flatten)]
+    pub(crate) caution: CautionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) array: ArrayArgs,
+    /// raid6: name the member each difference points at
+    #[arg(long)]
+    pub(crate) locate: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairArgs {
+    #[command(flatten)]
+    pub(crate) array: ArrayArgs,
+    /// raid6: mend the member a difference points at, instead of the parity
+    #[arg(long)]
+    pub(crate) locate: bool,
+    #[command(flatten)]
+    pub(crate) caution: CautionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MemberArgs {
+    /// The member: its path as given, or slot:N
+    #[arg(short, long, value_name = "M")]
+    pub(crate) member: String,
+    #[command(flatten)]
+    pub(crate) array: ArrayArgs,
+    #[command(flatten)]
+    pub(crate) caution: CautionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddArgs {
+    /// The new device
+    #[arg(short, long, value_name = "NEW")]
+    pub(crate) member: PathBuf,
+    /// Read the new device only if no other member can answer (raid1)
+    #[arg(short = 'W', long)]
+    pub(crate) write_mostly: bool,
+    #[command(flatten)]
+    pub(crate) array: ArrayArgs,
+    #[command(flatten)]
+    pub(crate) caution: CautionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ZeroArgs {
+    /// Devices whose superblock goes
+    #[arg(value_name = "MEMBER", required = true)]
+    pub(crate) members: Vec<PathBuf>,
+    /// Do not mind devices without a superblock, or with a damaged one
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) caution: CautionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MapArgs {
+    #[command(flatten)]
+    pub(crate) shape: ShapeArgs,
+    /// Space used on each member [default: just enough]
+    #[arg(short = 'z', long, value_name = "SIZE", value_parser = kib)]
+    pub(crate) size: Option<u64>,
+    /// Array offsets
+    #[arg(value_name = "OFFSET", value_parser = bytes, required = true)]
+    pub(crate) offsets: Vec<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) new: NewArgs,
+    /// The members it would be made of; nothing is written
+    #[arg(value_name = "MEMBER", required_unless_present = "size")]
+    pub(crate) members: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Whether a new array gets a bitmap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BitmapWord {
+    /// Inside each member's metadata.
+    Internal,
+    /// Not at all.
+    None,
+}
+
+fn bytes(word: &str) -> Result<u64, holdfast_core::size::SizeError> {
+    parse_bytes(word, 1)
+}
+
+fn kib(word: &str) -> Result<u64, holdfast_core::size::SizeError> {
+    parse_bytes(word, 1024)
+}
+
+/// Reads the command line.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    from_matches(&Cli::command().try_get_matches()?)
+}
+
+fn from_matches(matches: &ArgMatches) -> Result<Cli, clap::Error> {
+    let mut cli = Cli::from_arg_matches(matches)?;
+    if let (Verb::Create(create), Some(("create", matches))) = (&mut cli.verb, matches.subcommand())
+        && create.write_mostly
+    {
+        create.before_write_mostly = members_before(matches, "write_mostly");
+    }
+    Ok(cli)
+}
+
+/// Members named before a flag: mdadm's --write-mostly speaks of those that follow it.
+fn members_before(matches: &ArgMatches, flag: &str) -> usize {
+    let at = matches.index_of(flag).unwrap_or(0);
+    matches.indices_of("members").map_or(0, |members| members.filter(|index| *index < at).count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Cli {
+        let matches = Cli::command().try_get_matches_from(line.split_whitespace()).unwrap();
+        from_matches(&matches).unwrap()
+    }
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn mdadm_users_may_type_what_they_are_used_to() {
+        let Verb::Create(create) =
+            parse_line("holdfast create -l raid5 -n 3 -c 64 -z 1G a.img b.img missing").verb
+        else {
+            panic!("create is create")
+        };
+        assert_eq!(create.new.shape.level, Level::Raid5);
+        assert_eq!(create.new.shape.chunk, Some(64 << 10));
+        assert_eq!(create.new.size, Some(1 << 30));
+        assert_eq!(create.members.len(), 3);
+    }
+
+    #[test]
+    fn write_mostly_speaks_of_the_members_after_it() {
+        for (line, before) in [
+            ("holdfast create -l1 -n2 a --write-mostly b", 1),
+            ("holdfast create -l1 -n2 --write-mostly a b", 0),
+            ("holdfast create -l1 -n2 a b --write-mostly", 2),
+        ] {
+            let Verb::Create(create) = parse_line(line).verb else { panic!("create is create") };
+            assert_eq!(create.before_write_mostly, before, "{line}");
+        }
+    }
+}

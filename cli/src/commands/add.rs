@@ -1,0 +1,73 @@
+//! `holdfast add`: gives the array another device, as a spare.
+//!
+//! Nothing is rebuilt here: `rebuild` does that, in the foreground. A device that carries
+//! something, an old md superblock included, is refused unless `--force`; then the old superblocks
+//! are taken off first, lest one of them be believed later.
+
+use holdfast_host::file::FileDisk;
+use holdfast_raid::AddMember;
+use holdfast_raid::level::Level;
+
+use super::change::{self, Changed};
+use crate::config::Add;
+use crate::erase;
+use crate::exit::{Failure, Outcome};
+use crate::members::{self, Member};
+use crate::report::{Report, confirm};
+use crate::session::{Purpose, Session};
+
+/// Adds the device.
+pub(super) fn run(config: &Add, report: &Report) -> Outcome {
+    let dry_run = config.caution.dry_run;
+    let purpose = if dry_run { Purpose::Look } else { Purpose::Change };
+    let (mut session, new) =
+        Session::open_beside(&config.group, Some(&config.device), purpose, report)?;
+    let Some(Member { path, mut disk, .. }) = new else {
+        unreachable!("what was asked for beside the members is open")
+    };
+    let status = session.status();
+    if config.write_mostly && status.level != Level::Raid1 {
+        let level = status.level;
+        return Err(Failure::error(format!("--write-mostly: only raid1 can choose, not {level}")));
+    }
+    if !status.level.is_redundant() {
+        let level = status.level;
+        return Err(Failure::error(format!("{level} has no redundancy and takes no spares")));
+    }
+    if !config.group.force {
+        let marks = members::signatures(&mut disk, &mut session.clock, &path)?;
+        members::refuse_carriers(&[(path.clone(), marks)])?;
+    }
+    let name = path.display().to_string();
+    if !dry_run {
+        if config.group.force {
+            confirm(&format!("Overwrite what {name} carries?"), config.caution.yes)?;
+            take_off_superblocks(&mut disk, &mut session, &name)?;
+        }
+        let seed =
+            AddMember { device_uuid: members::new_uuid(), write_mostly: config.write_mostly };
+        session
+            .array
+            .add_member(disk, seed)
+            .map_err(|refusal| Failure::error(format!("{name} cannot be added: {refusal}")))?;
+        session.paths.push(path);
+        session.superblocks.push(None);
+        session.run_and_tell(report);
+        session.stop(report);
+    }
+    let sentence = format!("{name} is a spare of the array");
+    let changed = Changed { action: "add", path: name, slot: None, sentence };
+    Ok(change::answer(changed, dry_run, &session, report))
+}
+
+fn take_off_superblocks(
+    disk: &mut FileDisk,
+    session: &mut Session,
+    name: &str,
+) -> Result<(), Failure> {
+    let failed = |fault| Failure::error(format!("{name}: {fault}; it was not added"));
+    for (_, sector) in erase::find(disk, &mut session.clock).map_err(failed)? {
+        erase::erase(disk, &mut session.clock, sector).map_err(failed)?;
+    }
+    Ok(())
+}

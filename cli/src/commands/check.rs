@@ -1,0 +1,213 @@
+//! `holdfast check`: compares copies, or data with parity, over the whole array.
+//!
+//! Nothing is written, not even metadata: a check takes no risk. What it finds is named as it is
+//! found; on raid6 `--locate` also names the member a difference points at. The count is md's
+//! `mismatch_cnt`: sectors of the units that differ, not of the difference.
+
+use holdfast_core::size::SECTOR_BYTES;
+use holdfast_raid::event::Event;
+use holdfast_raid::level::Level;
+use holdfast_raid::status::{Health, Status};
+use holdfast_raid::sync::Action;
+use serde::Serialize;
+
+use super::detail;
+use crate::config;
+use crate::events::{Names, sector_range, sentence};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::json::Range;
+use crate::report::Report;
+use crate::session::{Purpose, Session};
+
+/// Differences shown one by one; beyond, they are only counted.
+const MOST_SHOWN: usize = 1000;
+
+/// What a check or a repair came to.
+#[derive(Debug, Serialize)]
+pub(super) struct Answer {
+    action: &'static str,
+    complete: bool,
+    mismatch_sectors: u64,
+    mismatches: Vec<Mismatch>,
+    mismatches_not_shown: u64,
+    unreadable: Vec<Range>,
+    state: String,
+    dry_run: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Mismatch {
+    /// Of the members' data, or of the array for raid10.
+    first_sector: u64,
+    sectors: u64,
+    stripe: Option<u64>,
+    culprit_slot: Option<u32>,
+    culprit: Option<String>,
+}
+
+/// Compares.
+pub(super) fn run(config: &config::Check, report: &Report) -> Outcome {
+    let mut session = Session::open(&config.group, Purpose::Look, report)?;
+    let action = Action::Check { locate: config.locate };
+    refuse_pointless(&session.status(), config.locate)?;
+    let answer = compare(&mut session, action, report)?;
+    let status = session.status();
+    answer.say(&status, report);
+    report.answer(&answer);
+    if !answer.complete {
+        return Err(Failure::error("the check did not reach its end").hint("run it again"));
+    }
+    Ok(answer.exit(&status))
+}
+
+/// There must be something to compare.
+pub(super) fn refuse_pointless(status: &Status, locate: bool) -> Result<(), Failure> {
+    let level = status.level;
+    if !level.is_redundant() {
+        let text = format!("{level} keeps everything once: there is nothing to compare");
+        return Err(Failure::error(text));
+    }
+    if locate && level != Level::Raid6 {
+        let text = format!("--locate: {level} cannot tell which member is wrong, only raid6 can");
+        return Err(Failure::usage(text).hint("leave --locate out"));
+    }
+    Ok(())
+}
+
+/// Runs the pass and collects what it finds.
+pub(super) fn compare(
+    session: &mut Session,
+    action: Action,
+    report: &Report,
+) -> Result<Answer, Failure> {
+    let names = session.names();
+    let status = session.status();
+    if status.resync_from.is_some() {
+        report.note(
+            "a resync is pending: differences are to be expected where writes were under way; \
+             holdfast rebuild finishes it",
+        );
+    }
+    let mut answer = Answer {
+        action: action.name(),
+        complete: false,
+        mismatch_sectors: 0,
+        mismatches: Vec::new(),
+        mismatches_not_shown: 0,
+        unreadable: Vec::new(),
+        state: String::new(),
+        dry_run: false,
+    };
+    session
+        .array
+        .start(action)
+        .map_err(|refusal| Failure::error(format!("{} cannot begin: {refusal}", action.name())))?;
+    session.run(report, |event| answer.take(&event, &status, &names, report));
+    answer.state = detail::state(&session.status());
+    Ok(answer)
+}
+
+impl Answer {
+    /// Marks the answer as one of what would be done.
+    pub(super) fn imagined(mut self) -> Self {
+        self.dry_run = true;
+        self
+    }
+
+    /// Whether the pass reached its end.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Whether anything differed or could not be read.
+    pub(super) fn differs(&self) -> bool {
+        self.mismatch_sectors > 0 || !self.unreadable.is_empty()
+    }
+
+    fn take(&mut self, event: &Event, status: &Status, names: &Names, report: &Report) {
+        match event {
+            Event::Mismatch { sector, sectors, culprit } => {
+                self.mismatch(*sector, *sectors, *culprit, status, names, report);
+            }
+            Event::SyncFinished { complete, mismatch_sectors, .. } => {
+                (self.complete, self.mismatch_sectors) = (*complete, *mismatch_sectors);
+            }
+            Event::RangeFailed { sector, sectors, fault, slots, .. } => {
+                self.unreadable.push(Range {
+                    offset_bytes: sector * SECTOR_BYTES,
+                    length_bytes: sectors * SECTOR_BYTES,
+                    members: slots.iter().map(|slot| names.slot(*slot)).collect(),
+                    why: fault.to_string(),
+                });
+                sentence(event, names).into_iter().for_each(|text| report.note(text));
+            }
+            other => sentence(other, names).into_iter().for_each(|text| report.note(text)),
+        }
+    }
+
+    fn mismatch(
+        &mut self,
+        sector: u64,
+        sectors: u64,
+        culprit: Option<u32>,
+        status: &Status,
+        names: &Names,
+        report: &Report,
+    ) {
+        if self.mismatches.len() == MOST_SHOWN {
+            self.mismatches_not_shown += 1;
+            return;
+        }
+        let chunk = u64::from(status.chunk_sectors);
+        let stripe = status.level.has_parity().then(|| sector / chunk.max(1));
+        let range = sector_range(sector, sectors);
+        report.line(match (stripe, culprit) {
+            (Some(stripe), Some(slot)) => format!(
+                "stripe {stripe}: P and Q agree that slot {slot} ({}) is wrong, {range} of its data",
+                names.slot(slot)
+            ),
+            (Some(stripe), None) => {
+                format!("stripe {stripe}: data and parity differ, {range} of each member's data")
+            }
+            (None, _) if status.level == Level::Raid10 => format!("array {range}: copies differ"),
+            (None, _) => format!("{range} of each member's data: copies differ"),
+        });
+        self.mismatches.push(Mismatch {
+            first_sector: sector,
+            sectors,
+            stripe,
+            culprit_slot: culprit,
+            culprit: culprit.map(|slot| names.slot(slot)),
+        });
+    }
+
+    /// The last words.
+    pub(super) fn say(&self, status: &Status, report: &Report) {
+        if self.mismatches_not_shown > 0 {
+            report.line(format_args!("… and {} more", self.mismatches_not_shown));
+        }
+        let located = self.mismatches.iter().filter(|found| found.culprit_slot.is_some()).count();
+        let located =
+            if located > 0 { format!(", {located} of them located") } else { String::new() };
+        let count = self.mismatches.len() as u64 + self.mismatches_not_shown;
+        let noun = if count == 1 { "difference" } else { "differences" };
+        report.line(match count {
+            0 => format!("{}: everything agrees; state: {}", self.action, self.state),
+            _ => format!(
+                "{}: {count} {noun}, {} sectors by md's count{located}; state: {}",
+                self.action, self.mismatch_sectors, self.state
+            ),
+        });
+        if status.health == Health::Degraded {
+            report.note("where a member is missing there was nothing to compare with");
+        }
+    }
+
+    fn exit(&self, status: &Status) -> Exit {
+        match detail::exit(status) {
+            Exit::Unusable => Exit::Unusable,
+            _ if self.differs() => Exit::Differs,
+            exit => exit,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `holdfast fail`: declares a member faulty.
+//!
+//! Only metadata changes: the other members record that it is out. Its own superblock is left as
+//! it is, as md leaves it, so that it can be told from a member that was never expelled. A member
+//! the array cannot do without is refused by the engine.
+
+use holdfast_raid::status::MemberState;
+
+use super::change::{self, Changed};
+use crate::config::MemberChange;
+use crate::exit::{Failure, Outcome};
+use crate::report::Report;
+use crate::session::{Purpose, Session};
+
+/// Fails the member.
+pub(super) fn run(config: &MemberChange, report: &Report) -> Outcome {
+    let dry_run = config.caution.dry_run;
+    let purpose = if dry_run { Purpose::Look } else { Purpose::Change };
+    let mut session = Session::open(&config.group, purpose, report)?;
+    let member = session.select(&config.member)?;
+    let path = session.path(member).display().to_string();
+    let status = session.status();
+    let before = &status.members[member];
+    match before.state {
+        MemberState::InSync | MemberState::Rebuilding | MemberState::Spare => {}
+        MemberState::Faulty | MemberState::Stale => {
+            return Err(Failure::error(format!("{path} is out of service already"))
+                .hint("holdfast remove takes it out of the array for good"));
+        }
+        MemberState::Foreign => {
+            return Err(Failure::error(format!("{path} is not a member of this array")));
+        }
+    }
+    let slot = before.slot;
+    if !dry_run {
+        session
+            .array
+            .fail_member(member)
+            .map_err(|refusal| Failure::error(format!("{path} cannot be failed: {refusal}")))?;
+        session.run_and_tell(report);
+        session.stop(report);
+    }
+    let place = slot.map_or_else(|| "a spare".to_owned(), |slot| format!("slot {slot}"));
+    let sentence = format!("{path} ({place}) is faulty");
+    Ok(change::answer(Changed { action: "fail", path, slot, sentence }, dry_run, &session, report))
+}

@@ -1,0 +1,136 @@
+//! `holdfast mdstat`: the text of `/proc/mdstat` as Linux would show it after assembling these
+//! members: started, not yet written to, so `(auto-read-only)`, with a pending resync waiting.
+//!
+//! Monitoring scripts parse it; the exact text is the library's. Here are the facts, and two
+//! habits of mdadm: the device is called after the array (`md_demo`, `md0` if the name is a
+//! number), and members are listed the freshest first, then by falling slot, because mdadm hands
+//! them to the kernel in the opposite order.
+
+use holdfast_raid::level::Level;
+use holdfast_raid::status::{Health, MemberState, Status};
+use holdfast_raid::superblock::Minor;
+use holdfast_raid::superblock::mdstat::{
+    Access, ArrayFacts, BitmapFacts, MemberFacts, MemberState as Listed, Progress, mdstat_text,
+};
+use serde::Serialize;
+
+use super::detail;
+use crate::config::Group;
+use crate::exit::Outcome;
+use crate::members;
+use crate::report::Report;
+use crate::session::{BITS_PER_PAGE, Purpose, Session};
+
+/// What Linux calls an array nobody has named.
+const UNNAMED: &str = "md127";
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    device: String,
+    text: String,
+}
+
+/// Prints the text.
+pub(super) fn run(group: &Group, report: &Report) -> Outcome {
+    let session = Session::open(group, Purpose::Look, report)?;
+    let status = session.status();
+    let facts = facts(&session, &status);
+    let text = mdstat_text(personalities(status.level), std::slice::from_ref(&facts), &[]);
+    report.line(text.strip_suffix('\n').unwrap_or(&text));
+    report.answer(&Answer { device: facts.name, text });
+    Ok(detail::exit(&status))
+}
+
+/// The levels the kernel module for this one brings along.
+const fn personalities(level: Level) -> &'static [Level] {
+    match level {
+        Level::Linear => &[Level::Linear],
+        Level::Raid0 => &[Level::Raid0],
+        Level::Raid1 => &[Level::Raid1],
+        Level::Raid4 | Level::Raid5 | Level::Raid6 => &[Level::Raid6, Level::Raid5, Level::Raid4],
+        Level::Raid10 => &[Level::Raid10],
+    }
+}
+
+fn facts(session: &Session, status: &Status) -> ArrayFacts {
+    let minor = session.superblocks.iter().flatten().map(|block| block.minor).next();
+    ArrayFacts {
+        name: device_name(&status.name.without_host()),
+        access: if status.health == Health::Failed {
+            Access::Inactive
+        } else {
+            Access::AutoReadOnly
+        },
+        level: status.level,
+        layout: status.layout,
+        chunk_sectors: status.chunk_sectors,
+        array_sectors: status.array_sectors,
+        minor: minor.unwrap_or(Minor::V1_2),
+        members: listed(session, status),
+        slots: detail::present(status),
+        progress: status.resync_from.map(|_| Progress::Pending),
+        bitmap: status.bitmap.map(|bitmap| BitmapFacts {
+            pages_used: session.bitmap_pages.unwrap_or(0),
+            pages: bitmap.total.div_ceil(BITS_PER_PAGE),
+            chunk_bytes: bitmap.chunk_bytes,
+        }),
+    }
+}
+
+fn device_name(name: &str) -> String {
+    match name {
+        "" => UNNAMED.to_owned(),
+        number if number.bytes().all(|byte| byte.is_ascii_digit()) => format!("md{number}"),
+        word => format!("md_{}", word.replace(|c: char| c.is_whitespace() || c == '/', "_")),
+    }
+}
+
+/// The members in Linux's order.
+fn listed(session: &Session, status: &Status) -> Vec<MemberFacts> {
+    let fact = |index: usize| {
+        let member = &status.members[index];
+        let state = match member.state {
+            MemberState::InSync | MemberState::Rebuilding => Listed::Active,
+            MemberState::Spare => Listed::Spare,
+            MemberState::Faulty | MemberState::Stale | MemberState::Foreign => return None,
+        };
+        Some(MemberFacts {
+            name: members::file_name(session.path(index)),
+            dev_number: member.dev_number,
+            state,
+            write_mostly: member.write_mostly,
+            data_sectors: session.superblocks[index].as_ref().map_or(0, |block| block.data_size),
+        })
+    };
+    let mut order: Vec<usize> = (0..status.members.len()).collect();
+    let place = |index: &usize| {
+        let member = &status.members[*index];
+        match member.state {
+            MemberState::InSync | MemberState::Rebuilding => (0, member.slot.unwrap_or(u32::MAX)),
+            _ => (1, member.dev_number),
+        }
+    };
+    order.sort_by_key(place);
+    let serves = |index: &usize| status.members[*index].state == MemberState::InSync;
+    let newest = order.iter().copied().filter(serves).map(|i| status.members[i].events).max();
+    let first = order
+        .iter()
+        .position(|index| serves(index) && Some(status.members[*index].events) == newest);
+    let chosen = first.map(|position| order.remove(position));
+    order.reverse();
+    chosen.into_iter().chain(order).filter_map(fact).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_called_after_their_arrays() {
+        for (name, device) in
+            [("", "md127"), ("0", "md0"), ("127", "md127"), ("demo", "md_demo"), ("a b", "md_a_b")]
+        {
+            assert_eq!(device_name(name), device);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The verbs, one file each.
+
+mod add;
+mod change;
+mod check;
+mod completions;
+mod create;
+mod demo;
+pub(crate) mod detail;
+mod examine;
+mod fail;
+mod map;
+mod mdstat;
+mod plan;
+mod read;
+mod rebuild;
+mod remove;
+mod repair;
+mod write;
+mod zero_superblock;
+
+use crate::config::Job;
+use crate::exit::Outcome;
+use crate::report::Report;
+
+/// Does what was asked.
+pub(crate) fn run(job: &Job, report: &Report) -> Outcome {
+    match job {
+        Job::Demo(config) => demo::run(config, report),
+        Job::Create(config) => create::run(config, report),
+        Job::Examine(config) => examine::run(config, report),
+        Job::Detail(config) => detail::run(config, report),
+        Job::Mdstat(config) => mdstat::run(config, report),
+        Job::Read(config) => read::run(config, report),
+        Job::Write(config) => write::run(config, report),
+        Job::Check(config) => check::run(config, report),
+        Job::Repair(config) => repair::run(config, report),
+        Job::Rebuild(config) => rebuild::run(config, report),
+        Job::Fail(config) => fail::run(config, report),
+        Job::Remove(config) => remove::run(config, report),
+        Job::Add(config) => add::run(config, report),
+        Job::ZeroSuperblock(config) => zero_superblock::run(config, report),
+        Job::Map(config) => map::run(config, report),
+        Job::Plan(config) => plan::run(config, report),
+        Job::Completions(shell) => completions::run(*shell),
+    }
+}

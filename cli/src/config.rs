@@ -1,0 +1,475 @@
+//! What the words mean.
+//!
+//! [`Job`] is the whole command in plain values: sizes in sectors, layouts as numbers, selectors
+//! and seats told apart. Whatever can be refused without looking at a device is refused here, as
+//! wrong usage.
+
+use std::path::{Path, PathBuf};
+
+use holdfast_core::size::{Human, SECTOR_BYTES};
+use holdfast_raid::layout::names;
+use holdfast_raid::level::Level;
+use holdfast_raid::superblock::{BitmapWish, Minor, Name, Uuid};
+
+use crate::args::{self, Verb};
+use crate::exit::Failure;
+
+/// mdadm's chunk where the level has chunks and nothing was said: 512 KiB.
+const DEFAULT_CHUNK_BYTES: u64 = 512 << 10;
+
+/// One command, understood.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Demo(Demo),
+    Create(Create),
+    Examine(Examine),
+    Detail(Group),
+    Mdstat(Group),
+    Read(Read),
+    Write(Write),
+    Check(Check),
+    Repair(Repair),
+    Rebuild(Change),
+    Fail(MemberChange),
+    Remove(MemberChange),
+    Add(Add),
+    ZeroSuperblock(Zero),
+    Map(Map),
+    Plan(Plan),
+    Completions(clap_complete::Shell),
+}
+
+/// The members of an array and how to treat them.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) members: Vec<PathBuf>,
+    /// Take what is dirty and degraded, or lags.
+    pub(crate) force: bool,
+    /// The array meant, where there are several.
+    pub(crate) set: Option<Uuid>,
+}
+
+/// How careful to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caution {
+    pub(crate) dry_run: bool,
+    pub(crate) yes: bool,
+}
+
+/// A change to an array.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) group: Group,
+    pub(crate) caution: Caution,
+}
+
+/// A change to one member of an array.
+#[derive(Debug)]
+pub(crate) struct MemberChange {
+    pub(crate) member: Selector,
+    pub(crate) group: Group,
+    pub(crate) caution: Caution,
+}
+
+/// Which member is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Selector {
+    /// The one in this slot.
+    Slot(u32),
+    /// The one with this path.
+    Path(PathBuf),
+}
+
+#[derive(Debug)]
+pub(crate) struct Demo {
+    pub(crate) level: Level,
+    pub(crate) members: u32,
+    pub(crate) inputs: Vec<PathBuf>,
+    pub(crate) keep: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Examine {
+    pub(crate) verbose: bool,
+    pub(crate) scan: Vec<PathBuf>,
+    pub(crate) members: Vec<PathBuf>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) group: Group,
+    pub(crate) offset_bytes: u64,
+    pub(crate) length_bytes: Option<u64>,
+    pub(crate) output: Stream,
+    pub(crate) keep_going: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) group: Group,
+    pub(crate) offset_bytes: u64,
+    pub(crate) input: Stream,
+    pub(crate) caution: Caution,
+}
+
+/// The other end of a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// Standard input or output.
+    Standard,
+    /// A file.
+    File(PathBuf),
+}
+
+#[derive(Debug)]
+pub(crate) struct Check {
+    pub(crate) group: Group,
+    pub(crate) locate: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Repair {
+    pub(crate) group: Group,
+    pub(crate) locate: bool,
+    pub(crate) caution: Caution,
+}
+
+#[derive(Debug)]
+pub(crate) struct Add {
+    pub(crate) device: PathBuf,
+    pub(crate) write_mostly: bool,
+    pub(crate) group: Group,
+    pub(crate) caution: Caution,
+}
+
+#[derive(Debug)]
+pub(crate) struct Zero {
+    pub(crate) members: Vec<PathBuf>,
+    pub(crate) force: bool,
+    pub(crate) caution: Caution,
+}
+
+/// The numbers that decide where data goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) level: Level,
+    pub(crate) layout: u32,
+    pub(crate) raid_disks: u32,
+    /// 0 where the level has none.
+    pub(crate) chunk_sectors: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Map {
+    pub(crate) shape: Shape,
+    pub(crate) member_sectors: Option<u64>,
+    pub(crate) offsets_bytes: Vec<u64>,
+}
+
+/// A new array as wished for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct New {
+    pub(crate) shape: Shape,
+    pub(crate) minor: Minor,
+    pub(crate) bitmap: BitmapWish,
+    pub(crate) spares: u32,
+    pub(crate) size_sectors: Option<u64>,
+    pub(crate) data_offset_sectors: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Create {
+    pub(crate) new: New,
+    pub(crate) name: Name,
+    pub(crate) uuid: Option<Uuid>,
+    pub(crate) assume_clean: bool,
+    /// Slots in order, then spares.
+    pub(crate) seats: Vec<Seat>,
+    pub(crate) force: bool,
+    pub(crate) caution: Caution,
+}
+
+/// What was named for one slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seat {
+    /// A device.
+    Device { path: PathBuf, write_mostly: bool },
+    /// Nobody, for now.
+    Missing,
+}
+
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) new: New,
+    /// Slots in order, then spares; empty if only a size was given.
+    pub(crate) seats: Vec<Seat>,
+}
+
+impl TryFrom<Verb> for Job {
+    type Error = Failure;
+
+    fn try_from(verb: Verb) -> Result<Self, Failure> {
+        Ok(match verb {
+            Verb::Demo(demo) => Self::Demo(demo_job(demo)?),
+            Verb::Create(create) => Self::Create(create_job(create)?),
+            Verb::Examine(args::ExamineArgs { verbose, scan, members }) => {
+                Self::Examine(Examine { verbose, scan, members })
+            }
+            Verb::Detail(array) => Self::Detail(array.into()),
+            Verb::Mdstat(array) => Self::Mdstat(array.into()),
+            Verb::Read(read) => Self::Read(Read {
+                group: read.array.into(),
+                offset_bytes: read.offset,
+                length_bytes: read.length,
+                output: read.output.into(),
+                keep_going: read.keep_going,
+            }),
+            Verb::Write(write) => Self::Write(Write {
+                group: write.array.into(),
+                offset_bytes: write.offset,
+                input: write.input.into(),
+                caution: write.caution.into(),
+            }),
+            Verb::Check(check) => {
+                Self::Check(Check { group: check.array.into(), locate: check.locate })
+            }
+            Verb::Repair(repair) => Self::Repair(Repair {
+                group: repair.array.into(),
+                locate: repair.locate,
+                caution: repair.caution.into(),
+            }),
+            Verb::Rebuild(change) => {
+                Self::Rebuild(Change { group: change.array.into(), caution: change.caution.into() })
+            }
+            Verb::Fail(member) => Self::Fail(member_job(member)?),
+            Verb::Remove(member) => Self::Remove(member_job(member)?),
+            Verb::Add(add) => Self::Add(Add {
+                device: add.member,
+                write_mostly: add.write_mostly,
+                group: add.array.into(),
+                caution: add.caution.into(),
+            }),
+            Verb::ZeroSuperblock(args::ZeroArgs { members, force, caution }) => {
+                Self::ZeroSuperblock(Zero { members, force, caution: caution.into() })
+            }
+            Verb::Map(map) => Self::Map(map_job(map)?),
+            Verb::Plan(plan) => Self::Plan(plan_job(plan)?),
+            Verb::Completions(completions) => Self::Completions(completions.shell),
+        })
+    }
+}
+
+impl From<args::ArrayArgs> for Group {
+    fn from(array: args::ArrayArgs) -> Self {
+        Self { members: array.members, force: array.force, set: array.uuid }
+    }
+}
+
+impl From<args::CautionArgs> for Caution {
+    fn from(caution: args::CautionArgs) -> Self {
+        Self { dry_run: caution.dry_run, yes: caution.yes }
+    }
+}
+
+impl From<PathBuf> for Stream {
+    fn from(path: PathBuf) -> Self {
+        if path == Path::new("-") { Self::Standard } else { Self::File(path) }
+    }
+}
+
+impl Selector {
+    fn parse(word: &str) -> Result<Self, Failure> {
+        let Some(number) = word.strip_prefix("slot:") else {
+            return Ok(Self::Path(word.into()));
+        };
+        let wrong = |_| Failure::usage(format!("{word:?} is no slot: write slot:0, slot:1, …"));
+        number.parse().map(Self::Slot).map_err(wrong)
+    }
+}
+
+fn member_job(member: args::MemberArgs) -> Result<MemberChange, Failure> {
+    Ok(MemberChange {
+        member: Selector::parse(&member.member)?,
+        group: member.array.into(),
+        caution: member.caution.into(),
+    })
+}
+
+fn demo_job(demo: args::DemoArgs) -> Result<Demo, Failure> {
+    let usual = match demo.level {
+        Level::Raid1 => 2,
+        Level::Raid6 => 5,
+        _ => 4,
+    };
+    let members = demo.members.unwrap_or(usual);
+    // One loss must be survivable where the level survives any, and a file per member is opened.
+    let least = if demo.level.is_redundant() { demo.level.min_members().max(2) } else { 2 };
+    if !(least..=32).contains(&members) {
+        let level = demo.level;
+        return Err(Failure::usage(format!("the demo of {level} takes {least} to 32 members")));
+    }
+    Ok(Demo { level: demo.level, members, inputs: demo.input, keep: demo.keep })
+}
+
+/// Whole sectors, or wrong usage.
+fn sectors(flag: &str, bytes: u64) -> Result<u64, Failure> {
+    if bytes.is_multiple_of(SECTOR_BYTES) {
+        return Ok(bytes / SECTOR_BYTES);
+    }
+    Err(Failure::usage(format!("{flag}: {bytes} bytes are not whole sectors of 512 bytes")))
+}
+
+fn shape(shape: &args::ShapeArgs) -> Result<Shape, Failure> {
+    let (level, raid_disks) = (shape.level, shape.raid_devices);
+    let (least, most) = (level.min_members(), level.max_members());
+    if !(least..=most).contains(&raid_disks) {
+        return Err(Failure::usage(format!(
+            "--raid-devices {raid_disks}: {level} takes {least} to {most}"
+        )));
+    }
+    let layout = match &shape.layout {
+        None => names::default(level),
+        Some(word) => names::parse(level, word, raid_disks)
+            .map_err(|error| Failure::usage(format!("--layout: {error}")))?,
+    };
+    let chunk_bytes = match shape.chunk {
+        None if level.is_striped() => DEFAULT_CHUNK_BYTES,
+        None => 0,
+        Some(_) if level == Level::Raid1 => {
+            return Err(Failure::usage("--chunk: raid1 has no chunks"));
+        }
+        Some(bytes) => bytes,
+    };
+    let chunk_sectors = u32::try_from(sectors("--chunk", chunk_bytes)?)
+        .map_err(|_| Failure::usage(format!("--chunk: {} is too large", Human(chunk_bytes))))?;
+    Ok(Shape { level, layout, raid_disks, chunk_sectors })
+}
+
+fn map_job(map: args::MapArgs) -> Result<Map, Failure> {
+    let shape = shape(&map.shape)?;
+    let member_sectors = map.size.map(|bytes| sectors("--size", bytes)).transpose()?;
+    if shape.level == Level::Linear && member_sectors.is_none() {
+        return Err(Failure::usage(
+            "--size: a linear array is one member after another; say how large they are",
+        ));
+    }
+    Ok(Map { shape, member_sectors, offsets_bytes: map.offsets })
+}
+
+fn new_array(new: &args::NewArgs) -> Result<New, Failure> {
+    let bitmap = match (new.bitmap, new.bitmap_chunk) {
+        (None, None) => BitmapWish::Default,
+        (Some(args::BitmapWord::None), None) => BitmapWish::None,
+        (Some(args::BitmapWord::None), Some(_)) => {
+            return Err(Failure::usage("--bitmap-chunk: there is no bitmap"));
+        }
+        (_, chunk_bytes) => BitmapWish::Internal { chunk_bytes },
+    };
+    Ok(New {
+        shape: shape(&new.shape)?,
+        minor: new.metadata,
+        bitmap,
+        spares: new.spare_devices,
+        size_sectors: new.size.map(|bytes| sectors("--size", bytes)).transpose()?,
+        data_offset_sectors: new
+            .data_offset
+            .map(|bytes| sectors("--data-offset", bytes))
+            .transpose()?,
+    })
+}
+
+/// The members named, one per slot and spare.
+fn seats(new: &New, members: Vec<PathBuf>, plain: usize) -> Result<Vec<Seat>, Failure> {
+    let (slots, spares) = (u64::from(new.shape.raid_disks), u64::from(new.spares));
+    let named = members.len() as u64;
+    if named != slots + spares {
+        let hint = if named < slots { "write \"missing\" for a slot to be left empty" } else { "" };
+        let text = format!("{slots} slots and {spares} spares, but {named} members are named");
+        let failure = Failure::usage(text);
+        return Err(if hint.is_empty() { failure } else { failure.hint(hint) });
+    }
+    let seat = |(index, path): (usize, PathBuf)| match path.to_str() {
+        Some("missing") => Seat::Missing,
+        _ => Seat::Device { path, write_mostly: index >= plain },
+    };
+    let seats: Vec<Seat> = members.into_iter().enumerate().map(seat).collect();
+    if seats[slots as usize..].contains(&Seat::Missing) {
+        return Err(Failure::usage("a spare cannot be missing: ask for fewer spares"));
+    }
+    if seats.iter().all(|seat| *seat == Seat::Missing) {
+        return Err(Failure::usage("every member is missing"));
+    }
+    Ok(seats)
+}
+
+fn create_job(create: args::CreateArgs) -> Result<Create, Failure> {
+    let new = new_array(&create.new)?;
+    if create.write_mostly && new.shape.level != Level::Raid1 {
+        let level = new.shape.level;
+        return Err(Failure::usage(format!("--write-mostly: only raid1 can choose, not {level}")));
+    }
+    let plain = if create.write_mostly { create.before_write_mostly } else { usize::MAX };
+    let name = Name::new(create.name.as_deref().unwrap_or_default())
+        .map_err(|error| Failure::usage(format!("--name: {error}")))?;
+    Ok(Create {
+        name,
+        uuid: create.uuid,
+        assume_clean: create.assume_clean,
+        seats: seats(&new, create.members, plain)?,
+        force: create.force,
+        caution: create.caution.into(),
+        new,
+    })
+}
+
+fn plan_job(plan: args::PlanArgs) -> Result<Plan, Failure> {
+    let new = new_array(&plan.new)?;
+    let seats =
+        if plan.members.is_empty() { Vec::new() } else { seats(&new, plan.members, usize::MAX)? };
+    if seats.is_empty() && new.size_sectors.is_none() {
+        return Err(Failure::usage("name the members, or say with --size how large they are"));
+    }
+    Ok(Plan { new, seats })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn job(line: &str) -> Result<Job, Failure> {
+        Job::try_from(args::Cli::try_parse_from(line.split_whitespace()).unwrap().verb)
+    }
+
+    #[test]
+    fn wrong_usage_is_noticed_before_any_device_is_touched() {
+        for (line, word) in [
+            ("holdfast create -l5 -n3 a b", "3 slots and 0 spares, but 2"),
+            ("holdfast create -l5 -n3 -x1 a b c", "1 spares, but 3"),
+            ("holdfast create -l1 -n2 -x1 a b missing", "a spare cannot be missing"),
+            ("holdfast create -l1 -n2 missing missing", "every member is missing"),
+            ("holdfast create -l6 -n3 a b c", "raid6 takes 4 to 255"),
+            ("holdfast create -l5 -n3 --layout n2 a b c", "unknown layout"),
+            ("holdfast create -l1 -n2 --chunk 64 a b", "raid1 has no chunks"),
+            ("holdfast create -l5 -n3 --size 100B a b c", "whole sectors"),
+            ("holdfast create -l5 -n3 -W a b c", "only raid1"),
+            ("holdfast map -l linear -n2 0", "say how large"),
+            ("holdfast fail --member slot:x a b", "no slot"),
+            ("holdfast demo --members 1", "2 to 32"),
+        ] {
+            let failure = job(line).unwrap_err();
+            assert_eq!(failure.exit, crate::exit::Exit::Usage, "{line}");
+            assert!(failure.message.contains(word), "{line}: {failure}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_mdadm() {
+        let Ok(Job::Create(create)) = job("holdfast create -l5 -n3 a b missing") else { panic!() };
+        let shape = Shape { level: Level::Raid5, layout: 2, raid_disks: 3, chunk_sectors: 1024 };
+        assert_eq!(create.new.shape, shape);
+        assert_eq!(create.new.minor, Minor::V1_2);
+        assert_eq!(create.seats[2], Seat::Missing);
+    }
+}

@@ -1,0 +1,50 @@
+//! `holdfast`: Linux md arrays on files and disks, without the kernel.
+//!
+//! Three steps, as in ripgrep: [`args`] is what was typed, [`config`] what it means,
+//! [`commands`] does it, one file per verb. A verb calls the libraries, says its answer to the
+//! [`report`] (in words or as JSON) and returns the [`exit`] code. The libraries never print.
+//!
+//! What verbs share: [`members`] opens files and names them, [`session`] assembles an array of
+//! them, [`run`] drives it until it is quiet, [`stream`] keeps many requests in flight, and
+//! [`progress`] draws the line everybody knows from `/proc/mdstat`.
+
+mod args;
+mod blueprint;
+mod commands;
+mod config;
+mod erase;
+mod events;
+mod exit;
+mod json;
+mod members;
+mod picture;
+mod progress;
+mod report;
+mod run;
+mod session;
+mod stream;
+mod survival;
+mod table;
+
+use std::process::ExitCode;
+
+use crate::config::Job;
+use crate::exit::{Exit, Failure};
+use crate::report::Report;
+
+fn main() -> ExitCode {
+    let cli = match args::parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let json = std::env::args_os().any(|word| word == "--json");
+            return report::usage(&error, json).into();
+        }
+    };
+    let report = Report::new(cli.json);
+    let outcome = Job::try_from(cli.verb).and_then(|job| commands::run(&job, &report));
+    let exit = outcome.unwrap_or_else(|failure: Failure| {
+        report.failure(&failure);
+        failure.exit
+    });
+    Exit::into(exit)
+}

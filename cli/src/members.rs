@@ -1,0 +1,151 @@
+//! Opening devices, in words people can act on.
+//!
+//! The one place where the command meets the operating system's files: opening them for looking or
+//! for writing, asking who holds them, what they carry and whether they read as zeros.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use holdfast_core::block::{BlockDevice, Op};
+use holdfast_core::buf::Buf;
+use holdfast_core::size::SECTOR_BYTES;
+use holdfast_host::clock::{HostClock, wall_clock};
+use holdfast_host::file::FileDisk;
+use holdfast_host::lock::holder_of;
+use holdfast_host::member::{Access, OpenError, Opened, open_members};
+use holdfast_host::pool::{DEFAULT_THREADS, IoPool};
+use holdfast_host::signature::{self, Signature};
+use holdfast_raid::superblock::{Timestamp, Uuid};
+
+use crate::exit::Failure;
+use crate::report::Report;
+use crate::stream::Stream;
+
+/// A clock, and threads that ring it.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) clock: HostClock,
+    pool: IoPool,
+}
+
+/// A device of the command line, open.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) path: PathBuf,
+    pub(crate) disk: FileDisk,
+}
+
+impl World {
+    /// Starts the clock and the threads.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let failed = |error| Failure::error(format!("cannot start the I/O threads: {error}"));
+        let clock = HostClock::new().map_err(failed)?;
+        let pool = IoPool::new(DEFAULT_THREADS, clock.wakeup()).map_err(failed)?;
+        Ok(Self { clock, pool })
+    }
+
+    /// Opens devices as the host does, its error untouched.
+    pub(crate) fn open_raw(
+        &self,
+        paths: &[&Path],
+        access: Access,
+    ) -> Result<Vec<Opened>, OpenError> {
+        open_members(paths, access, &self.pool)
+    }
+
+    /// Opens all of them, or none and says why.
+    pub(crate) fn open(
+        &self,
+        paths: &[PathBuf],
+        access: Access,
+        report: &Report,
+    ) -> Result<Vec<Member>, Failure> {
+        let opened = open_members(paths, access, &self.pool).map_err(open_failure)?;
+        let member = |opened: Opened| {
+            if opened.trailing_bytes > 0 {
+                let (path, bytes) = (opened.path.display(), opened.trailing_bytes);
+                report.note(format_args!(
+                    "{path}: the last {bytes} bytes are no whole sector and are not used"
+                ));
+            }
+            Member { path: opened.path, disk: opened.disk }
+        };
+        Ok(opened.into_iter().map(member).collect())
+    }
+}
+
+/// An open that failed, as the end of a run.
+pub(crate) fn open_failure(error: OpenError) -> Failure {
+    let hint = match &error {
+        OpenError::NotFound(_) | OpenError::Empty(_) => {
+            Some("leave a vanished member out of the command to go on without it")
+        }
+        OpenError::Locked { .. } => Some("examine and detail look at a locked member too"),
+        _ => None,
+    };
+    let failure = Failure::error(error.to_string());
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// Who else has a member open for writing, in words.
+pub(crate) fn held(path: &Path) -> Option<String> {
+    holder_of(path).map(|holder| format!("{}: locked by {holder}", path.display()))
+}
+
+/// The present, as superblocks record it.
+pub(crate) fn now() -> Timestamp {
+    let (seconds, micros) = wall_clock();
+    Timestamp::new(seconds, micros)
+}
+
+/// A new identity.
+pub(crate) fn new_uuid() -> Uuid {
+    Uuid(holdfast_host::random::uuid_bytes())
+}
+
+/// The last part of a path: what lists show.
+pub(crate) fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// What a device carries already, by the marks formats leave.
+pub(crate) fn signatures(
+    disk: &mut FileDisk,
+    clock: &mut HostClock,
+    path: &Path,
+) -> Result<Vec<Signature>, Failure> {
+    let bytes = disk.geometry().sectors * SECTOR_BYTES;
+    let read = |offset: u64, into: &mut [u8]| -> io::Result<()> {
+        let op = Op::Read(Buf::zeroed(into.len()));
+        let done = Stream::default().now(disk, clock, offset / SECTOR_BYTES, op);
+        match (done.result, done.op) {
+            (Ok(()), Op::Read(buf)) => into.copy_from_slice(&buf),
+            (Err(fault), _) => return Err(io::Error::other(fault)),
+            (Ok(()), _) => unreachable!("a read answers a read"),
+        }
+        Ok(())
+    };
+    signature::find(bytes, read).map_err(|error| {
+        Failure::error(format!("{}: cannot see what it carries: {error}", path.display()))
+    })
+}
+
+/// Refuses a device that carries something, naming it.
+pub(crate) fn refuse_carriers(found: &[(PathBuf, Vec<Signature>)]) -> Result<(), Failure> {
+    let carriers: Vec<String> = found
+        .iter()
+        .filter(|(_, marks)| !marks.is_empty())
+        .map(|(path, marks)| {
+            let marks: Vec<String> = marks.iter().map(Signature::to_string).collect();
+            format!("{} carries {}", path.display(), marks.join(", "))
+        })
+        .collect();
+    if carriers.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::error(carriers.join("; "))
+        .hint("--force uses it all the same and destroys what is there"))
+}

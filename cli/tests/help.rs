@@ -1,0 +1,44 @@
+//! What `--help` says, verb by verb: a change shows in the review.
+
+mod common;
+
+use common::Dir;
+
+#[test]
+fn help_is_as_reviewed() {
+    let dir = Dir::new();
+    let mut pages = String::new();
+    for verb in [
+        "",
+        "demo",
+        "create",
+        "examine",
+        "detail",
+        "mdstat",
+        "read",
+        "write",
+        "check",
+        "repair",
+        "rebuild",
+        "fail",
+        "remove",
+        "add",
+        "zero-superblock",
+        "map",
+        "plan",
+        "completions",
+    ] {
+        let page = dir.good(&format!("{verb} --help"));
+        pages.push_str(&format!("$ holdfast {verb} --help\n{page}\n"));
+    }
+    insta::assert_snapshot!(pages);
+}
+
+#[test]
+fn completions_know_the_verbs() {
+    let dir = Dir::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = dir.good(&format!("completions {shell}"));
+        assert!(script.contains("zero-superblock"), "{shell}");
+    }
+}
