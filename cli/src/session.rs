@@ -338,11 +338,15 @@ fn assemble_failure(error: &AssembleError, paths: &[PathBuf], probes: &[String])
     }
 }
 
-/// What is wrong with the devices that are no members, one sentence each.
+/// What is wrong with the devices that cannot be members, one sentence each.
 fn troubles(paths: &[PathBuf], probes: &[Probe]) -> Vec<String> {
     let trouble = |(path, probe): (&PathBuf, &Probe)| {
-        let error = probe.superblock.as_ref().err()?;
-        Some(format!("{}: {error}", path.display()))
+        let why = match (&probe.superblock, &probe.bad_blocks) {
+            (Err(error), _) => error.to_string(),
+            (Ok(_), Some(Err(problem))) => format!("bad-block log: {problem}"),
+            (Ok(_), _) => return None,
+        };
+        Some(format!("{}: {why}", path.display()))
     };
     paths.iter().zip(probes).filter_map(trouble).collect()
 }

@@ -170,11 +170,12 @@ fn a_locked_member_is_looked_at_and_not_read() {
     let write = dir.run("write --input data 0.img 1.img 2.img");
     let read = dir.run("read --output copy 0.img 1.img 2.img");
     let detail = dir.run("detail 0.img 1.img 2.img");
+    let examine = dir.run("examine 0.img 1.img 2.img");
     let forced = dir.run("read --force --output - 0.img 1.img 2.img");
     let after = dir.fingerprints();
     stop(&mut locker);
     assert_eq!((write.code, read.code, detail.code, forced.code), (4, 4, 0, 0), "{read:?}");
-    for run in [write, read, detail] {
+    for run in [write, read, detail, examine] {
         assert!(run.err.contains("1.img: locked by"), "{}", run.err);
     }
     assert_eq!(before, after);

@@ -180,7 +180,10 @@ pub(super) fn write_out(
     Ok(())
 }
 
-/// Old superblocks off, bitmap on.
+/// Old superblocks off; bitmap and an empty bad-block log on.
+///
+/// The log is written although nobody reads it yet: on a sparse file that claims its room, so that
+/// a disk that is full one day can still record what went wrong.
 fn prepare(
     plan: &Plan,
     planned: &PlannedMember,
@@ -192,6 +195,12 @@ fn prepare(
     }
     if let (Some(bytes), Some(sector)) = (plan.bitmap(), plan.bitmap_sector(planned)) {
         put(member, world, sector, &bytes, Durability::Cached)?;
+    }
+    if let Some(log) = planned.bad_blocks
+        && let Some(sector) = planned.super_offset.checked_add_signed(log.offset.into())
+    {
+        let empty = vec![0xff; usize::from(log.sectors) * 512];
+        put(member, world, sector, &empty, Durability::Cached)?;
     }
     Stream::default().now(&mut member.disk, &mut world.clock, 0, Op::Flush).result
 }

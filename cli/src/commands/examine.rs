@@ -166,6 +166,8 @@ fn summaries(asked: &[Asked], report: &Report) -> Exit {
         let paths: Vec<&Path> = set.iter().map(|index| members[*index].path.as_path()).collect();
         let array = summary(&blocks, &paths);
         array_lines(&array).into_iter().for_each(|line| report.line(line));
+        let holders = array.members.iter().filter_map(|member| member.locked_by.as_ref());
+        holders.for_each(|held| report.note(held));
         exit = worse(exit, array_exit(array.state));
         arrays.push(array);
     }

@@ -18,10 +18,7 @@ pub(crate) struct Holdfast {
 
 impl Holdfast {
     pub(crate) fn new(dir: &Path) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            commands: Vec::new(),
-        }
+        Self { dir: dir.to_owned(), commands: Vec::new() }
     }
 
     /// Runs `holdfast VERB OPTIONS MEMBERS` and demands its exit code; gives what it printed.
@@ -31,9 +28,7 @@ impl Holdfast {
         members: &[String],
         code: i32,
     ) -> Result<String, String> {
-        let words = verb_and_options
-            .split_whitespace()
-            .chain(members.iter().map(String::as_str));
+        let words = verb_and_options.split_whitespace().chain(members.iter().map(String::as_str));
         self.check(PROGRAM, "holdfast", words.collect(), code)
     }
 
@@ -53,11 +48,7 @@ impl Holdfast {
         let line = format!("{name} {}", words.join(" "));
         self.commands.push(line.clone());
         let path = std::env::var("PATH").unwrap_or_default();
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = Command::new("timeout")
+        let Output { status, stdout, stderr } = Command::new("timeout")
             .arg(SECONDS)
             .arg(program)
             .args(words)
@@ -70,9 +61,7 @@ impl Holdfast {
             return Ok(stdout);
         }
         let stderr = String::from_utf8_lossy(&stderr);
-        Err(format!(
-            "{line}\nended with {status}, wanted {code}\n{stdout}{stderr}"
-        ))
+        Err(format!("{line}\nended with {status}, wanted {code}\n{stdout}{stderr}"))
     }
 
     /// Leaves the commands run so far beside the images.
