@@ -124,7 +124,12 @@ pub fn assemble(
         verdicts[index] = Some(verdict);
     }
     let bitmap = find_bitmap(&probes, &verdicts, &reference, &config)?;
-    let members = make_members(probes, verdicts);
+    let mut members = make_members(probes, verdicts);
+    // A member that missed the last update learns from the freshest who is who, or it would go on
+    // telling the old story under the new events count.
+    for member in members.iter_mut().filter(|member| member.is_current()) {
+        member.superblock_mut().roles.clone_from(&reference.roles);
+    }
     let layout = make_layout(&reference, &members)?;
     let missing = missing_slots(&members, reference.raid_disks);
     check_enough(&layout, &members, &missing)?;

@@ -18,7 +18,10 @@ pub(crate) struct Holdfast {
 
 impl Holdfast {
     pub(crate) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), commands: Vec::new() }
+        Self {
+            dir: dir.to_owned(),
+            commands: Vec::new(),
+        }
     }
 
     /// Runs `holdfast VERB OPTIONS MEMBERS` and demands its exit code; gives what it printed.
@@ -28,7 +31,9 @@ impl Holdfast {
         members: &[String],
         code: i32,
     ) -> Result<String, String> {
-        let words = verb_and_options.split_whitespace().chain(members.iter().map(String::as_str));
+        let words = verb_and_options
+            .split_whitespace()
+            .chain(members.iter().map(String::as_str));
         self.check(PROGRAM, "holdfast", words.collect(), code)
     }
 
@@ -48,7 +53,11 @@ impl Holdfast {
         let line = format!("{name} {}", words.join(" "));
         self.commands.push(line.clone());
         let path = std::env::var("PATH").unwrap_or_default();
-        let Output { status, stdout, stderr } = Command::new("timeout")
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = Command::new("timeout")
             .arg(SECONDS)
             .arg(program)
             .args(words)
@@ -61,7 +70,9 @@ impl Holdfast {
             return Ok(stdout);
         }
         let stderr = String::from_utf8_lossy(&stderr);
-        Err(format!("{line}\nended with {status}, wanted {code}\n{stdout}{stderr}"))
+        Err(format!(
+            "{line}\nended with {status}, wanted {code}\n{stdout}{stderr}"
+        ))
     }
 
     /// Leaves the commands run so far beside the images.

@@ -67,7 +67,11 @@ fn main() -> ExitCode {
         Err(Unavailable::Cannot(why)) => {
             println!("skipped: {why}");
             let must = std::env::var_os("HOLDFAST_NO_SKIP").is_some_and(|value| !value.is_empty());
-            return if must { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+            return if must {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            };
         }
         Err(Unavailable::Broken(why)) => {
             eprintln!("interop: {why}");
@@ -76,5 +80,9 @@ fn main() -> ExitCode {
     };
     let start = Instant::now();
     let reports = run::all(&machine, &work, &options, cases);
-    if summary::print(&reports, start.elapsed()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if summary::print(&reports, start.elapsed()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -22,7 +22,13 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn parse(args: &[String]) -> Result<Self, String> {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut options = Self { full: false, list: false, only: Vec::new(), jobs, keep: None };
+        let mut options = Self {
+            full: false,
+            list: false,
+            only: Vec::new(),
+            jobs,
+            keep: None,
+        };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));

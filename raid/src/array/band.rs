@@ -44,6 +44,8 @@ pub(super) struct Band {
     /// By slot; empty until more than one member is needed.
     pub(super) cells: Vec<Cell>,
     pub(super) left: u32,
+    /// Nobody else has it: late members are waited for.
+    pub(super) patient: bool,
 }
 
 #[derive(Debug)]
@@ -103,7 +105,17 @@ pub(super) enum CellState {
 
 impl Band {
     pub(super) fn new(stripe: u64, rows: Range<u64>, work: Work, reserved: u64) -> Self {
-        Self { stripe, rows, first: 0, lock: None, reserved, work, cells: Vec::new(), left: 0 }
+        Self {
+            stripe,
+            rows,
+            first: 0,
+            lock: None,
+            reserved,
+            work,
+            cells: Vec::new(),
+            left: 0,
+            patient: false,
+        }
     }
 
     pub(super) fn write(
@@ -258,9 +270,24 @@ impl Array {
                     self.recovered_read(key);
                 }
             }
+            None if self.be_patient(key) => self.rebuild_read(key),
             None if self.can_shatter(key) => self.shatter_band(key),
             None => self.fail_band(key),
         }
+    }
+
+    /// Members that were too slow are asked again, and waited for; false if there are none.
+    fn be_patient(&mut self, key: Key) -> bool {
+        let band = &mut self.bands[key];
+        let late = |cell: &&mut Cell| cell.state == CellState::Unread(Fault::Timeout);
+        if band.patient || self.config.member_deadline.is_none() {
+            return false;
+        }
+        band.patient = true;
+        let late: Vec<&mut Cell> = band.cells.iter_mut().filter(late).collect();
+        let any = !late.is_empty();
+        late.into_iter().for_each(|cell| cell.state = CellState::Idle);
+        any
     }
 
     /// A request whose buffer is with a member that will not use it well gets another.
@@ -368,6 +395,7 @@ impl Array {
                     self.compute_band(key, plan.how);
                 }
             }
+            None if self.be_patient(key) => self.plan_band(key),
             None if self.can_shatter(key) => self.shatter_band(key),
             None => self.fail_band(key),
         }

@@ -146,6 +146,9 @@ impl Array {
             () if faultless || self.level_holds(key) => Ok(()),
             () => Err(self.unwritten_fault(key)),
         };
+        if full && self.leans_on_parity(key) && !self.level_holds(key) {
+            self.list_full_rows(key);
+        }
         // What a missing member missed must be on record before the answer.
         let missed = self.slots.iter().any(Option::is_none);
         if missed || !faultless {
@@ -164,6 +167,32 @@ impl Array {
         }
         self.end_write_of(key);
         self.finish_band(key, result);
+    }
+
+    /// Whether some data of the rows can only be had from parity. Where every data member is there
+    /// itself, stale parity harms nobody until the resync that is due anyway.
+    fn leans_on_parity(&self, key: Key) -> bool {
+        let band = &self.bands[key];
+        let roles = self.roles(band.stripe);
+        (0..self.parity().data_members()).any(|d| {
+            !self.member_on(roles.data_slot(d)).is_some_and(|member| {
+                self.members[member].can_read(band.member_sector(), band.sectors())
+            })
+        })
+    }
+
+    /// Some members took the rows and a full one did not, and with it goes what only the old rows
+    /// together could tell of a missing member. Listed as bad, they answer with an error.
+    fn list_full_rows(&mut self, key: Key) {
+        let band = &self.bands[key];
+        let (first, sectors) = (band.member_sector(), band.sectors());
+        let full: Vec<u32> = (0..self.slots.len() as u32)
+            .filter(|&s| band.cells[s as usize].state == CellState::Unwritten(Fault::Full))
+            .collect();
+        for member in full.into_iter().filter_map(|slot| self.member_on(slot)).collect::<Vec<_>>() {
+            let start = self.members[member].data_offset() + first;
+            self.record_bad(member, start..start + sectors);
+        }
     }
 
     fn unwritten_fault(&self, key: Key) -> Fault {

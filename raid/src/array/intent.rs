@@ -207,6 +207,11 @@ impl Intent {
         sector / self.chunk_sectors * self.chunk_sectors
     }
 
+    /// Whether pages are on their way to the members.
+    pub(super) const fn is_writing(&self) -> bool {
+        matches!(self.phase, Phase::Writing { .. })
+    }
+
     pub(super) const fn durable(&self) -> u64 {
         self.durable
     }
@@ -265,6 +270,9 @@ impl Array {
     pub(super) fn step_intent(&mut self) {
         let degraded = self.is_degraded();
         let (stopping, idle) = (self.stopping, self.no_units());
+        if self.meta.writes_header() {
+            return;
+        }
         let Some(intent) = &mut self.intent else {
             return;
         };
@@ -289,7 +297,7 @@ impl Array {
 
     fn flush_before_clearing(&mut self, clearing: BTreeSet<usize>) {
         let targets: Vec<usize> = (0..self.members.len())
-            .filter(|&m| self.members[m].is_writable() && self.members[m].unflushed)
+            .filter(|&m| self.members[m].is_writable() && self.members[m].needs_flush())
             .collect();
         let intent = self.intent.as_mut().expect("there is a bitmap");
         intent.phase = Phase::Flushing { left: targets.len() as u32, clearing };
@@ -319,7 +327,7 @@ impl Array {
         }
         intent.set_events(events, true);
         intent.wanted += 1;
-        self.write_intent();
+        self.step_intent();
     }
 
     /// Writes the dirty pages to every member.

@@ -72,7 +72,15 @@ impl Array {
     /// Reads `sectors` of a slot's member from its data sector `sector`.
     pub(super) fn read_leg(&mut self, member: usize, sector: u64, buf: Buf, leg: Leg) {
         let at = self.members[member].data_offset() + sector;
-        self.issue(member, at, Op::Read(buf), Owner::Leg(leg));
+        let key = self.issue(member, at, Op::Read(buf), Owner::Leg(leg));
+        let patient = match leg {
+            Leg::Piece(piece, _) => self.piece_is_patient(piece),
+            Leg::Band(band, _) => self.bands[band].patient,
+            Leg::Window(..) => false,
+        };
+        if let Some(at) = self.ios[key].deadline.filter(|_| patient) {
+            self.deadlines.clear(at, key);
+        }
     }
 
     /// Writes a slot's member at its data sector `sector`.
@@ -322,11 +330,10 @@ impl Array {
     fn cannot_spare(&mut self, member: usize, slot: u32, reason: FailReason) {
         use FailReason::{Deadline, Flush, Metadata, Read, Requested, TooManyReadErrors, Write};
         let gone = match reason {
-            Requested | TooManyReadErrors => false,
+            Requested | TooManyReadErrors | Deadline => false,
             Write(fault) | Read(fault) | Flush(fault) | Metadata(fault) => {
                 matches!(fault, Fault::Gone | Fault::Transport | Fault::Timeout)
             }
-            Deadline => true,
         };
         if !gone {
             return;

@@ -41,6 +41,8 @@ pub(crate) struct Member {
     pub(crate) in_flight: u32,
     /// Took a write since its last flush.
     pub(crate) unflushed: bool,
+    /// Flushes not answered yet: what they cover is not durable either.
+    pub(crate) flushing: u32,
     /// Where a sequential reader would go on, in sectors of the device.
     pub(crate) stream_end: u64,
     /// Requests that took longer than the deadline.
@@ -68,6 +70,7 @@ impl Member {
             lost: false,
             in_flight: 0,
             unflushed: false,
+            flushing: 0,
             stream_end: 0,
             slow: 0,
             why,
@@ -93,6 +96,11 @@ impl Member {
     /// Whether writes go to it.
     pub(crate) const fn is_writable(&self) -> bool {
         !self.lost && self.slot().is_some()
+    }
+
+    /// Whether something it took may not be durable yet.
+    pub(crate) const fn needs_flush(&self) -> bool {
+        self.unflushed || self.flushing > 0
     }
 
     pub(crate) fn superblock(&self) -> &Superblock {

@@ -6,8 +6,9 @@
 //!
 //! 1. flush the members, so that progress and cleanness are told only of durable data;
 //! 2. write the bitmap's header with the new events count (it must not be older than the
-//!    superblocks', or the bitmap counts as stale);
-//! 3. write bad-block logs and superblocks, durable on completion.
+//!    superblocks', or the bitmap counts as stale) and the bad-block logs (a superblock must not
+//!    announce a log that is not there);
+//! 3. write the superblocks, durable on completion.
 //!
 //! What is written is fixed when the update begins. A member whose metadata cannot be written
 //! fails, which asks for the next generation.
@@ -47,9 +48,12 @@ enum Phase {
 #[derive(Debug, Default)]
 struct Update {
     generation: u64,
-    /// Member, device sector, bytes.
-    writes: Vec<(usize, u64, Payload)>,
+    logs: Vec<MetaWrite>,
+    supers: Vec<MetaWrite>,
 }
+
+/// Member, device sector, bytes.
+type MetaWrite = (usize, u64, Payload);
 
 impl Meta {
     pub(crate) const fn new(events: u64, clean: bool) -> Self {
@@ -92,6 +96,16 @@ impl Meta {
         matches!(self.phase, Phase::Idle) && self.wanted == self.durable
     }
 
+    /// Whether the bitmap's first page is being written.
+    pub(super) const fn writes_header(&self) -> bool {
+        matches!(self.phase, Phase::Header { .. })
+    }
+
+    /// Whether an update is wanted and none is under way.
+    pub(super) const fn can_update(&self) -> bool {
+        matches!(self.phase, Phase::Idle) && self.wanted != self.durable
+    }
+
     /// A write ended now.
     pub(super) const fn touch(&mut self, now: Instant) {
         self.last_write = now;
@@ -123,7 +137,10 @@ impl Array {
             self.meta.clean = true;
             self.meta.request();
         }
-        if !matches!(self.meta.phase, Phase::Idle) || self.meta.wanted == self.meta.durable {
+        if matches!(self.meta.phase, Phase::Flushing { left: 0, .. }) {
+            return self.write_header();
+        }
+        if !self.meta.can_update() {
             return;
         }
         if self.config.read_only {
@@ -131,8 +148,7 @@ impl Array {
             return;
         }
         self.meta.events += 1;
-        let writes = self.compose();
-        let update = Update { generation: self.meta.wanted, writes };
+        let update = self.compose();
         self.flush_first(update);
     }
 
@@ -147,15 +163,15 @@ impl Array {
     }
 
     /// What the superblocks and logs shall say.
-    fn compose(&mut self) -> Vec<(usize, u64, Payload)> {
+    fn compose(&mut self) -> Update {
         let events = self.meta.events;
-        let resync = match (self.meta.clean, self.resync_from) {
+        let resync = match (self.meta.clean, self.unsettled_from()) {
             (true, None) => Resync::Clean,
             (true, Some(from)) => Resync::From(from),
             (false, _) => Resync::From(0),
         };
         let now = Timestamp(self.config.epoch_secs + self.now.as_nanos() / 1_000_000_000);
-        let mut writes = Vec::new();
+        let mut update = Update { generation: self.meta.wanted, ..Update::default() };
         for index in 0..self.members.len() {
             let member = &mut self.members[index];
             if !member.is_current() {
@@ -165,7 +181,7 @@ impl Array {
                 && let Some((sector, log)) = emit_log(member)
             {
                 member.bad_changed = false;
-                writes.push((index, sector, log.into()));
+                update.logs.push((index, sector, log.into()));
             }
             let recovered = match member.state {
                 State::Rebuilding { done, .. } => Some(done),
@@ -181,14 +197,14 @@ impl Array {
             superblock.bad_blocks_recorded = recorded;
             let mut bytes = superblock.emit();
             bytes.resize(bytes.len().next_multiple_of(block), 0);
-            writes.push((index, superblock.super_offset, Payload::from_slice(&bytes)));
+            update.supers.push((index, superblock.super_offset, Payload::from_slice(&bytes)));
         }
-        writes
+        update
     }
 
     fn flush_first(&mut self, update: Update) {
         let targets: Vec<usize> = (0..self.members.len())
-            .filter(|&m| self.members[m].is_writable() && self.members[m].unflushed)
+            .filter(|&m| self.members[m].is_writable() && self.members[m].needs_flush())
             .collect();
         self.meta.phase = Phase::Flushing { left: targets.len() as u32, update };
         if targets.is_empty() {
@@ -201,28 +217,40 @@ impl Array {
     }
 
     fn write_header(&mut self) {
+        if self.intent.as_ref().is_some_and(super::Intent::is_writing) {
+            // The header's page may be on its way with other bits: one at a time, or the older one
+            // could land last.
+            return;
+        }
         let Phase::Flushing { update, .. } = std::mem::replace(&mut self.meta.phase, Phase::Idle)
         else {
             unreachable!("the header follows the flush")
         };
+        let mut writes = self.bitmap_headers(&update);
+        writes.extend(update.logs.iter().cloned());
+        writes.retain(|(member, ..)| self.members[*member].is_current());
+        self.meta.phase = Phase::Header { left: writes.len() as u32, update };
+        if writes.is_empty() {
+            return self.header_written();
+        }
+        for (member, sector, data) in writes {
+            self.issue(member, sector, Op::Write(data, Durability::Fua), Owner::Meta);
+        }
+    }
+
+    /// The bitmap's first page with the new events count, for every member.
+    fn bitmap_headers(&mut self, update: &Update) -> Vec<MetaWrite> {
         let events = self.meta.events;
         let Some(intent) = self.intent.as_mut().filter(|_| update.generation > 0) else {
-            return self.write_supers(update);
+            return Vec::new();
         };
         intent.set_events(events, false);
         let page = intent.header_page();
-        let targets: Vec<(usize, u64)> = (0..self.members.len())
+        (0..self.members.len())
             .filter(|&m| self.members[m].is_current())
             .filter_map(|m| Some((m, self.members[m].superblock().bitmap_sector()?)))
-            .collect();
-        self.meta.phase = Phase::Header { left: targets.len() as u32, update };
-        if targets.is_empty() {
-            return self.header_written();
-        }
-        for (member, sector) in targets {
-            let page = self.fit_area(member, sector, page.clone());
-            self.issue(member, sector, Op::Write(page, Durability::Fua), Owner::Meta);
-        }
+            .map(|(m, sector)| (m, sector, self.fit_area(m, sector, page.clone())))
+            .collect()
     }
 
     fn header_written(&mut self) {
@@ -235,7 +263,7 @@ impl Array {
 
     fn write_supers(&mut self, update: Update) {
         let writes: Vec<_> = update
-            .writes
+            .supers
             .into_iter()
             .filter(|(member, ..)| self.members[*member].is_current())
             .collect();
@@ -267,7 +295,25 @@ impl Array {
     /// say that it did.
     fn abandon_update(&mut self) {
         if let Phase::Flushing { update, .. } = &mut self.meta.phase {
-            update.writes.clear();
+            update.logs.clear();
+            update.supers.clear();
+        }
+    }
+
+    /// A member's bitmap header or log could not be written, so its superblock must not go ahead
+    /// of them. Full is nobody's defect, and the member is then one update behind; but bad blocks
+    /// that cannot be put on record are a log without room.
+    fn header_failed(&mut self, member: usize, fault: Fault) {
+        let Phase::Header { update, .. } = &mut self.meta.phase else { return };
+        update.supers.retain(|(other, ..)| *other != member);
+        let unlogged = update.logs.iter().any(|(other, ..)| *other == member);
+        if fault == Fault::Full && !unlogged {
+            self.events.push_back(Event::NoSpace { member, sector: 0, sectors: 0 });
+            return;
+        }
+        if !self.fail(member, FailReason::Metadata(fault)) && unlogged {
+            self.members[member].bad_changed = true;
+            self.metadata_is_lost();
         }
     }
 
@@ -298,6 +344,8 @@ impl Array {
                 if !self.fail(member, FailReason::Flush(fault)) {
                     self.abandon_update();
                 }
+            } else if matches!(self.meta.phase, Phase::Header { .. }) {
+                self.header_failed(member, fault);
             } else if fault == Fault::Full {
                 // A full file system is nobody's defect; the member is one update behind.
                 self.events.push_back(Event::NoSpace { member, sector: 0, sectors: 0 });
@@ -345,7 +393,7 @@ impl Array {
             // Nobody else turns the wheel now.
             return self.step_meta();
         }
-        let unflushed = |m: &super::Member| m.is_writable() && m.unflushed;
+        let unflushed = |m: &super::Member| m.is_writable() && m.needs_flush();
         if self.members.iter().any(unflushed) && !self.broken {
             return self.flush_first(Update::default());
         }

@@ -315,6 +315,9 @@ impl Array {
         if completion.op.is_write() && !durable {
             device.unflushed = true;
         }
+        if matches!(completion.op, Op::Flush) {
+            device.flushing -= 1;
+        }
         // An answer nobody waits for any more comes from a request that was given up.
         let Some(io) = self.ios.remove(key) else {
             return;
@@ -373,14 +376,20 @@ impl Array {
             self.step_meta();
             self.step_intent();
             self.open_gates();
+            let passing = self.pass.is_some();
             self.step_pass();
             let mut worked = false;
             while let Some(unit) = self.ready.pop_front() {
                 worked = true;
                 self.run(unit);
             }
-            if !worked && (self.incoming.is_empty() || !self.has_room()) {
-                self.step_stop();
+            if worked || !self.incoming.is_empty() && self.has_room() {
+                continue;
+            }
+            self.step_stop();
+            // What was asked of the metadata in this round starts in this round: nobody may come
+            // by again.
+            if !self.meta.can_update() && self.pass.is_some() == passing {
                 return;
             }
         }
@@ -433,10 +442,15 @@ impl Array {
         self.dispatch_gathered();
     }
 
-    /// An array's flush covers every member that took a write since its last flush.
+    /// An array's flush covers every member that took a write since its last flush. What the
+    /// metadata is about to say of members that missed writes is part of what it makes durable.
     fn start_flush(&mut self, key: Key) {
+        self.ops[key].gate = self.meta.wanted();
+        if self.members.iter().any(|member| member.lost && member.needs_flush()) {
+            self.ops[key].fault = Some(Fault::Gone);
+        }
         for member in 0..self.members.len() {
-            if self.members[member].unflushed && self.members[member].is_writable() {
+            if self.members[member].needs_flush() && self.members[member].is_writable() {
                 self.members[member].unflushed = false;
                 self.ops[key].left += 1;
                 self.issue(member, 0, Op::Flush, Owner::Flush(key));
@@ -456,12 +470,14 @@ impl Array {
     }
 
     /// Sends a request to a member. `sector` counts from the start of the device.
-    fn issue(&mut self, member: usize, sector: u64, op: Op, owner: Owner) {
+    fn issue(&mut self, member: usize, sector: u64, op: Op, owner: Owner) -> Key {
         let is_read = matches!(op, Op::Read(_));
         let device = &mut self.members[member];
         device.in_flight += 1;
         if is_read {
             device.stream_end = sector + op.sectors();
+        } else if matches!(op, Op::Flush) {
+            device.flushing += 1;
         }
         let deadline = self.config.member_deadline.map(|span| self.now + span);
         let key = self.ios.insert(Io { member, sector, owner, is_read, deadline });
@@ -470,6 +486,7 @@ impl Array {
         }
         let request = Request::new(Tag(key.to_bits()), sector, op);
         self.out.push_back(MemberIo { member, request });
+        key
     }
 
     /// One unit of a request is done.
@@ -506,7 +523,7 @@ impl Array {
 
     /// Whether redundancy of a range in lock space is known to be right.
     fn trusted(&self, start: u64, end: u64) -> bool {
-        let Some(from) = self.resync_from else {
+        let Some(from) = self.unsettled_from() else {
             return true;
         };
         if end <= from {
@@ -515,13 +532,20 @@ impl Array {
         self.intent.as_ref().is_some_and(|intent| !intent.needs_sync(start..end))
     }
 
+    /// Where redundancy stops being known good.
+    fn unsettled_from(&self) -> Option<u64> {
+        self.resync_from.into_iter().chain(self.resync_again).min()
+    }
+
     /// Marks a range as in need of resync: members differ there and cannot be made to agree now.
     fn stain(&mut self, start: u64, end: u64) {
         if let Some(intent) = &mut self.intent {
             intent.pin(start..end);
         }
         let target = match &self.pass {
-            Some(pass) if pass.action() == Action::Resync => &mut self.resync_again,
+            Some(pass) if matches!(pass.action(), Action::Resync | Action::Repair { .. }) => {
+                &mut self.resync_again
+            }
             _ => &mut self.resync_from,
         };
         *target = Some(target.map_or(start, |from| from.min(start)));

@@ -39,6 +39,8 @@ pub(super) struct Pass {
     checkpoint: u64,
     /// Up to here the bitmap knows that a resync has been by.
     settled: u64,
+    /// A window that begins here was not brought to its end: the pass has not come further.
+    short_of: u64,
     /// No new windows; the pass ends when the open ones have.
     ending: bool,
 }
@@ -61,11 +63,11 @@ impl Pass {
             if left > 0 {
                 break;
             }
-            self.done = end;
+            self.done = self.done.max(end.min(self.short_of));
             first.remove();
         }
         if self.open.is_empty() {
-            self.done = self.next;
+            self.done = self.done.max(self.next.min(self.short_of));
         }
     }
 
@@ -101,6 +103,7 @@ impl Array {
             allowed_at: self.now,
             checkpoint: from,
             settled: from,
+            short_of: u64::MAX,
             ending: false,
         });
     }
@@ -185,6 +188,14 @@ impl Array {
         if let Some(pass) = &mut self.pass {
             pass.ending = true;
             self.sync_held = true;
+        }
+    }
+
+    /// The window that begins at `start` cannot be brought to its end: the pass stops before it.
+    pub(super) fn end_pass_before(&mut self, start: u64) {
+        self.end_pass();
+        if let Some(pass) = &mut self.pass {
+            pass.short_of = pass.short_of.min(start);
         }
     }
 
@@ -383,25 +394,27 @@ impl Array {
             Action::Recover if complete => self.recovered(),
             Action::Resync => {
                 self.resync_from = if complete { None } else { Some(pass.done) };
-                if let Some(again) = self.resync_again.take() {
-                    self.resync_from = Some(self.resync_from.map_or(again, |f| f.min(again)));
-                }
                 self.meta.request();
             }
             Action::Recover => {
                 self.meta.request();
             }
-            Action::Check { .. } => {}
-            Action::Repair { .. } => {
+            Action::Repair { locate: false }
+                if complete && self.resync_from.is_some() && !self.is_degraded() =>
+            {
                 // Every copy or parity block has been compared and mended.
-                if complete && self.resync_from.is_some() && !self.is_degraded() {
-                    self.resync_from = None;
-                    if let Some(intent) = &mut self.intent {
-                        intent.synced(0..pass.end);
-                    }
-                    self.meta.request();
+                self.resync_from = None;
+                if let Some(intent) = &mut self.intent {
+                    intent.synced(0..self.resync_again.unwrap_or(pass.end));
                 }
+                self.meta.request();
             }
+            Action::Check { .. } | Action::Repair { .. } => {}
+        }
+        // What came to differ behind the pass's back is for the next one.
+        if let Some(again) = self.resync_again.take() {
+            self.resync_from = Some(self.resync_from.map_or(again, |from| from.min(again)));
+            self.meta.request();
         }
         let (action, mismatch_sectors) = (pass.action, pass.mismatch_sectors);
         self.events.push_back(Event::SyncFinished { action, complete, mismatch_sectors });

@@ -37,6 +37,8 @@ pub(super) struct Piece {
     left: u32,
     work: Work,
     fault: Option<Fault>,
+    /// Nobody else has it: late members are waited for.
+    patient: bool,
 }
 
 #[derive(Debug)]
@@ -116,6 +118,7 @@ impl Array {
             left: 0,
             work,
             fault: None,
+            patient: false,
         };
         let piece = self.pieces.insert(piece);
         self.lock(sector, sector + sectors, mode, Unit::Piece(piece));
@@ -225,6 +228,7 @@ impl Array {
             left: 0,
             work: Work::Read,
             fault: piece.fault,
+            patient: piece.patient,
         };
         piece.sectors = sectors;
         self.ops[rest.op].left += 1;
@@ -237,6 +241,12 @@ impl Array {
     /// No copy could give the range as a whole: try block by block, or give up on a single block.
     fn no_copy_left(&mut self, key: Key) {
         let piece = &mut self.pieces[key];
+        let late = |copy: &&mut Copy| copy.state == CopyState::Failed(Fault::Timeout);
+        if !piece.patient && self.config.member_deadline.is_some() {
+            piece.patient = true;
+            piece.copies.iter_mut().filter(late).for_each(|copy| copy.state = CopyState::Idle);
+            return self.read_piece(key);
+        }
         let readable = |fault: &Fault| matches!(fault, Fault::Medium | Fault::Corrupt);
         let tried = piece
             .copies
@@ -271,6 +281,10 @@ impl Array {
         } else {
             Fault::Gone
         }
+    }
+
+    pub(super) fn piece_is_patient(&self, key: Key) -> bool {
+        self.pieces[key].patient
     }
 
     pub(super) fn piece_has_alternative(&self, key: Key, member: usize) -> bool {

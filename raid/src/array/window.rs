@@ -16,6 +16,7 @@ use super::locks::Mode;
 use super::{Array, State, Unit};
 use crate::event::Event;
 use crate::layout::Layout;
+use crate::sync::Action;
 
 /// The smallest range worth trying by itself, in sectors.
 const BLOCK_SECTORS: u64 = 8;
@@ -86,7 +87,15 @@ impl Array {
         let mapped_len = mapped.map(sector, len, &mut places);
         assert_eq!(mapped_len, len, "windows do not cross chunks");
         // The first in-sync slot is the one the others are made to agree with.
-        places.sort_by_key(|place| place.slot);
+        let resync = self.pass.as_ref().is_some_and(|pass| pass.action() == Action::Resync);
+        places.sort_by_key(|place| {
+            // After an unclean stop that is the one readers were given, see `choose_copy`.
+            let last = resync
+                && self
+                    .member_on(place.slot)
+                    .is_some_and(|member| self.members[member].write_mostly());
+            (last, place.slot)
+        });
         let cells = places
             .into_iter()
             .map(|p| WindowCell { slot: p.slot, sector: p.sector, buf: None, unread: None })
@@ -234,6 +243,11 @@ impl Array {
     /// Nobody has this block any more: the targets must not pretend to.
     pub(super) fn window_is_lost(&mut self, key: Key, targets: &[u32]) {
         let window = &self.windows[key];
+        if self.broken {
+            // Whole members are missing, not this block: what they hold may come back with them.
+            self.end_pass_before(window.pass_start);
+            return self.finish_window(key);
+        }
         let (sector, sectors) = (window.range.start, window.sectors());
         let slots =
             window.cells.iter().filter(|c| c.buf.is_none()).map(|c| c.slot).collect::<Vec<_>>();
@@ -285,7 +299,8 @@ impl Array {
         }
         if matches!(written, Written::Full) {
             let range = self.windows[key].range.clone();
-            self.window_has_no_room(slot, sector, sectors, range);
+            let pass_start = self.windows[key].pass_start;
+            self.window_has_no_room(slot, pass_start, range);
         }
         self.windows[key].left -= 1;
         if self.windows[key].left == 0 {
@@ -294,13 +309,16 @@ impl Array {
     }
 
     /// A full device cannot be made to agree: a target stops being rebuilt, others stay stained.
-    fn window_has_no_room(&mut self, slot: u32, _sector: u64, _sectors: u64, range: Range<u64>) {
-        self.stain(range.start, range.end);
-        let Some(member) = self.member_on(slot) else {
-            return;
-        };
-        if matches!(self.members[member].state, State::Rebuilding { .. }) {
-            self.end_pass();
+    /// Trying again at once would find it as full.
+    fn window_has_no_room(&mut self, slot: u32, pass_start: u64, range: Range<u64>) {
+        let rebuilding = self
+            .member_on(slot)
+            .is_some_and(|member| matches!(self.members[member].state, State::Rebuilding { .. }));
+        if rebuilding {
+            self.end_pass_before(pass_start);
+        } else {
+            self.stain(range.start, range.end);
+            self.sync_held = true;
         }
     }
 
