@@ -1,7 +1,7 @@
 //! From probes to a running array, or the reason why not.
 //!
-//! Pure: reading is [`crate::scan`]'s job. Who is current is decided by
-//! [`choose`](crate::superblock::choose); here the verdicts become members, and what Linux refuses
+//! Pure: reading is [`scan`](mod@crate::scan)'s job. Who is current is decided by
+//! `superblock::choose`; here the verdicts become members, and what Linux refuses
 //! to start is refused: too few members, parity that is both dirty and degraded, metadata nobody
 //! here understands.
 

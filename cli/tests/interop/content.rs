@@ -23,12 +23,8 @@ pub(crate) enum Pattern {
 }
 
 impl Pattern {
-    pub(crate) const ALL: [Self; 4] = [
-        Self::Plain,
-        Self::Scattered,
-        Self::Straddling,
-        Self::Islands,
-    ];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Plain, Self::Scattered, Self::Straddling, Self::Islands];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -138,11 +134,7 @@ impl Recipe {
 
     /// What an array holds after so many rounds.
     pub(crate) fn content(&self, rounds: u32, array_bytes: u64) -> Content {
-        Content(
-            (0..rounds)
-                .flat_map(|round| self.layers(round, array_bytes))
-                .collect(),
-        )
+        Content((0..rounds).flat_map(|round| self.layers(round, array_bytes)).collect())
     }
 }
 
@@ -156,15 +148,9 @@ struct Maker {
 impl Maker {
     /// Rounds outward to the grain and stays within the array.
     fn push(&mut self, at: u64, len: u64) {
-        let end = (at + len)
-            .next_multiple_of(self.grain)
-            .min(self.array_bytes);
+        let end = (at + len).next_multiple_of(self.grain).min(self.array_bytes);
         let at = at / self.grain * self.grain;
-        self.layers.push(Layer {
-            at,
-            len: end - at,
-            seed: self.random.next(),
-        });
+        self.layers.push(Layer { at, len: end - at, seed: self.random.next() });
     }
 
     fn anywhere(&mut self, least: u64, most: u64) {
@@ -209,14 +195,7 @@ fn mix(x: u64) -> u64 {
 
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:x}.{}.{}.{}",
-            self.seed,
-            self.pattern.name(),
-            self.stride,
-            self.ours
-        )
+        write!(f, "{:x}.{}.{}.{}", self.seed, self.pattern.name(), self.stride, self.ours)
     }
 }
 
@@ -225,17 +204,11 @@ impl FromStr for Recipe {
 
     fn from_str(word: &str) -> Result<Self, String> {
         let wrong = || format!("not a recipe: {word}");
-        let [seed, pattern, stride, ours] = word
-            .split('.')
-            .collect::<Vec<_>>()
-            .try_into()
-            .map_err(|_| wrong())?;
+        let [seed, pattern, stride, ours] =
+            word.split('.').collect::<Vec<_>>().try_into().map_err(|_| wrong())?;
         Ok(Self {
             seed: u64::from_str_radix(seed, 16).map_err(|_| wrong())?,
-            pattern: Pattern::ALL
-                .into_iter()
-                .find(|p| p.name() == pattern)
-                .ok_or_else(wrong)?,
+            pattern: Pattern::ALL.into_iter().find(|p| p.name() == pattern).ok_or_else(wrong)?,
             stride: stride.parse().map_err(|_| wrong())?,
             ours: ours.parse().map_err(|_| wrong())?,
         })

@@ -50,12 +50,7 @@ impl Course {
         let loss = loss(case);
         let stale_present =
             !lost.is_empty() && loss != Loss::Missing && case.draw("stale present", 2) == 0;
-        Self {
-            lost,
-            loss,
-            spare: spare(case),
-            stale_present,
-        }
+        Self { lost, loss, spare: spare(case), stale_present }
     }
 
     /// Devices beside those for the slots.

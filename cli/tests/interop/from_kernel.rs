@@ -69,10 +69,7 @@ pub(crate) fn steps(trial: &Trial, devices: &[String]) -> Vec<String> {
 fn create(trial: &Trial, devices: &[String]) -> Vec<String> {
     let case = &trial.case;
     let n = case.shape.members;
-    let chunk = case
-        .chunk_kib
-        .map(|kib| format!(" --chunk={kib}"))
-        .unwrap_or_default();
+    let chunk = case.chunk_kib.map(|kib| format!(" --chunk={kib}")).unwrap_or_default();
     let members = devices[..n].join(" ");
     let create = format!(
         "mdadm --create $md --run --level={} --raid-devices={n}{chunk} --metadata={} --name=interop \
@@ -83,10 +80,8 @@ fn create(trial: &Trial, devices: &[String]) -> Vec<String> {
         // any layout will do to have superblocks made; no sync of what is about to be taken apart
         let bytes = case.chunk_kib.unwrap_or(0) << 10;
         let level = case.shape.level;
-        let by_sysfs = format!(
-            "make_by_sysfs {level} {number} {bytes} {} {members}",
-            case.metadata
-        );
+        let by_sysfs =
+            format!("make_by_sysfs {level} {number} {bytes} {} {members}", case.metadata);
         let mut steps = vec![
             format!("{create} --layout=n2 --assume-clean --bitmap=none {members}"),
             "halt".to_owned(),
@@ -126,9 +121,7 @@ pub(crate) fn conclude(
 ) -> Result<(), Failure> {
     let members = trial.present_files();
     if trial.case.state == State::Dirty
-        && !holdfast
-            .mdadm_examine(&members[0])?
-            .contains("State : active")
+        && !holdfast.mdadm_examine(&members[0])?.contains("State : active")
     {
         return Err("the power did not go in time: the array is clean".to_owned());
     }

@@ -39,9 +39,7 @@ fn run(args: &[String]) -> Result<String, String> {
         return Err("usage: guest write|verify DEVICE RECIPE N".to_owned());
     };
     let recipe: Recipe = recipe.parse()?;
-    let count: u32 = count
-        .parse()
-        .map_err(|_| format!("not a number: {count}"))?;
+    let count: u32 = count.parse().map_err(|_| format!("not a number: {count}"))?;
     let failed = |e: std::io::Error| format!("{what} {path}: {e}");
     let mut device = OpenOptions::new()
         .read(true)
@@ -91,16 +89,12 @@ fn verify(
     while at < bytes && wrong.len() < 8 {
         let n = (bytes - at).min(buffer.len() as u64);
         let piece = &mut buffer[..n as usize];
-        device
-            .read_exact_at(piece, at)
-            .map_err(|e| format!("reading at byte {at}: {e}"))?;
+        device.read_exact_at(piece, at).map_err(|e| format!("reading at byte {at}: {e}"))?;
         wrong.extend(content.first_difference(at, piece));
         at += n;
     }
     if wrong.is_empty() {
         return Ok(());
     }
-    Err(format!(
-        "wrong content in {bytes} bytes, first in each MiB at {wrong:?}"
-    ))
+    Err(format!("wrong content in {bytes} bytes, first in each MiB at {wrong:?}"))
 }

@@ -2,7 +2,8 @@
 //!
 //! Every command is kept, so that a failing case can be repeated by hand.
 
-use std::fs;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -18,10 +19,7 @@ pub(crate) struct Holdfast {
 
 impl Holdfast {
     pub(crate) fn new(dir: &Path) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            commands: Vec::new(),
-        }
+        Self { dir: dir.to_owned(), commands: Vec::new() }
     }
 
     /// Runs `holdfast VERB OPTIONS MEMBERS` and demands its exit code; gives what it printed.
@@ -31,9 +29,7 @@ impl Holdfast {
         members: &[String],
         code: i32,
     ) -> Result<String, String> {
-        let words = verb_and_options
-            .split_whitespace()
-            .chain(members.iter().map(String::as_str));
+        let words = verb_and_options.split_whitespace().chain(members.iter().map(String::as_str));
         self.check(PROGRAM, "holdfast", words.collect(), code)
     }
 
@@ -53,11 +49,7 @@ impl Holdfast {
         let line = format!("{name} {}", words.join(" "));
         self.commands.push(line.clone());
         let path = std::env::var("PATH").unwrap_or_default();
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = Command::new("timeout")
+        let Output { status, stdout, stderr } = Command::new("timeout")
             .arg(SECONDS)
             .arg(program)
             .args(words)
@@ -70,15 +62,14 @@ impl Holdfast {
             return Ok(stdout);
         }
         let stderr = String::from_utf8_lossy(&stderr);
-        Err(format!(
-            "{line}\nended with {status}, wanted {code}\n{stdout}{stderr}"
-        ))
+        Err(format!("{line}\nended with {status}, wanted {code}\n{stdout}{stderr}"))
     }
 
-    /// Leaves the commands run so far beside the images.
+    /// Leaves the commands run so far beside the images, after those of an earlier stage.
     pub(crate) fn write_down(&self) {
+        let file = OpenOptions::new().create(true).append(true).open(self.dir.join("commands"));
         // only a convenience: the images are there without it
-        let _ = fs::write(self.dir.join("commands"), self.commands.join("\n") + "\n");
+        let _ = file.and_then(|mut file| writeln!(file, "{}", self.commands.join("\n")));
     }
 
     pub(crate) fn dir(&self) -> &Path {

@@ -2,8 +2,8 @@
 //! the other way round.
 //!
 //! ```text
-//! cargo test -p holdfast-cli --test interop -- [--list] [--full] [--only WORDS] [--jobs N]
-//!                                              [--keep DIR]
+//! cargo test -p holdfast-cli --test interop -- [--list] [--full] [--shard I/N] [--only WORDS]
+//!                                              [--jobs N] [--keep DIR]
 //! ```
 //!
 //! The kernel is Debian's own and runs in an emulated machine (`vm`, `setup`, `guest/`), a dozen
@@ -47,7 +47,9 @@ fn main() -> ExitCode {
     };
     let cases: Vec<_> = matrix::cases(options.full)
         .into_iter()
-        .filter(|case| options.wants(&case.name()))
+        .enumerate()
+        .filter(|(number, case)| options.wants(*number, &case.name()))
+        .map(|(_, case)| case)
         .collect();
     if options.list {
         cases.iter().for_each(|case| println!("{}", case.name()));
@@ -67,11 +69,7 @@ fn main() -> ExitCode {
         Err(Unavailable::Cannot(why)) => {
             println!("skipped: {why}");
             let must = std::env::var_os("HOLDFAST_NO_SKIP").is_some_and(|value| !value.is_empty());
-            return if must {
-                ExitCode::FAILURE
-            } else {
-                ExitCode::SUCCESS
-            };
+            return if must { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
         Err(Unavailable::Broken(why)) => {
             eprintln!("interop: {why}");
@@ -80,9 +78,5 @@ fn main() -> ExitCode {
     };
     let start = Instant::now();
     let reports = run::all(&machine, &work, &options, cases);
-    if summary::print(&reports, start.elapsed()) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if summary::print(&reports, start.elapsed()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -39,33 +39,15 @@ const fn shape(
     members: usize,
     tolerance: usize,
 ) -> Shape {
-    Shape {
-        level,
-        layout,
-        members,
-        tolerance,
-        special: Special::Usual,
-    }
+    Shape { level, layout, members, tolerance, special: Special::Usual }
 }
 
 const fn mixed(level: &'static str, layout: &'static str, members: usize) -> Shape {
-    Shape {
-        level,
-        layout,
-        members,
-        tolerance: 0,
-        special: Special::MixedSizes,
-    }
+    Shape { level, layout, members, tolerance: 0, special: Special::MixedSizes }
 }
 
 const fn numbered(layout: &'static str, number: u32, members: usize, tolerance: usize) -> Shape {
-    Shape {
-        level: "raid10",
-        layout,
-        members,
-        tolerance,
-        special: Special::Numbered(number),
-    }
+    Shape { level: "raid10", layout, members, tolerance, special: Special::Numbered(number) }
 }
 
 /// Every level and layout, the numbers of members varied so that they meet the layouts evenly and
@@ -132,19 +114,11 @@ impl Shape {
     }
 
     fn chunks(&self) -> &'static [Option<u32>] {
-        if self.level == "raid1" {
-            &[None]
-        } else {
-            &[Some(4), Some(64), Some(512)]
-        }
+        if self.level == "raid1" { &[None] } else { &[Some(4), Some(64), Some(512)] }
     }
 
     fn bitmaps(&self) -> &'static [bool] {
-        if self.redundant() {
-            &[false, true]
-        } else {
-            &[false]
-        }
+        if self.redundant() { &[false, true] } else { &[false] }
     }
 
     fn states(&self, direction: Direction) -> &'static [State] {
@@ -225,10 +199,7 @@ pub(crate) struct Case {
 impl Case {
     /// Names the case, its directory, and, hashed, everything left to chance.
     pub(crate) fn name(&self) -> String {
-        let chunk = self
-            .chunk_kib
-            .map(|kib| format!("-{kib}K"))
-            .unwrap_or_default();
+        let chunk = self.chunk_kib.map(|kib| format!("-{kib}K")).unwrap_or_default();
         format!(
             "{}-{}-v{}{chunk}-{}{}-{}",
             self.direction.name(),
@@ -242,22 +213,15 @@ impl Case {
 
     /// FNV-1a of the name, so that a case is the same wherever and with whatever others it runs.
     pub(crate) fn seed(&self) -> u64 {
-        self.name()
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            })
+        self.name().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
     }
 
     /// The first `ours` rounds are written by holdfast, the rest by the kernel.
     pub(crate) fn recipe(&self, ours: u32) -> Recipe {
         let stride = u64::from(self.chunk_kib.unwrap_or(64)) << 10;
-        Recipe {
-            seed: self.seed(),
-            pattern: self.pattern,
-            stride,
-            ours,
-        }
+        Recipe { seed: self.seed(), pattern: self.pattern, stride, ours }
     }
 
     /// Chance with a reason: which of several equally good ways this case goes.
@@ -329,10 +293,7 @@ fn candidates(direction: Direction, shape: &'static Shape) -> Vec<Case> {
 /// Two arrays per redundant shape and one of each other, drawn greedily: each is the combination
 /// that adds most pairs not seen yet. Then whatever it takes until no required pair is missing.
 fn pairwise(direction: Direction) -> Vec<Case> {
-    let pools: Vec<_> = SHAPES
-        .iter()
-        .map(|shape| candidates(direction, shape))
-        .collect();
+    let pools: Vec<_> = SHAPES.iter().map(|shape| candidates(direction, shape)).collect();
     let mut missing: BTreeSet<Pair> = pools.iter().flatten().flat_map(Case::pairs).collect();
     let mut chosen = Vec::new();
     let mut take = |pool: &mut dyn Iterator<Item = &Case>, missing: &mut BTreeSet<Pair>| {
@@ -342,19 +303,15 @@ fn pairwise(direction: Direction) -> Vec<Case> {
         };
         // of equals, the one the hash prefers: chunk and metadata should not march in step down the
         // table
-        let best = pool
-            .max_by_key(|case| (gain(case), case.seed()))
-            .expect("a pool is never empty");
+        let best =
+            pool.max_by_key(|case| (gain(case), case.seed())).expect("a pool is never empty");
         best.pairs().for_each(|pair| {
             missing.remove(&pair);
         });
         chosen.push(*best);
     };
     for round in 0..2 {
-        for pool in pools
-            .iter()
-            .filter(|pool| round == 0 || pool[0].shape.redundant())
-        {
+        for pool in pools.iter().filter(|pool| round == 0 || pool[0].shape.redundant()) {
             take(&mut pool.iter(), &mut missing);
         }
     }
@@ -378,11 +335,7 @@ fn product(direction: Direction) -> Vec<Case> {
 pub(crate) fn cases(full: bool) -> Vec<Case> {
     let draw = if full { product } else { pairwise };
     let mut cases: Vec<_> = Direction::ALL.into_iter().flat_map(draw).collect();
-    let row = |case: &Case| {
-        SHAPES
-            .iter()
-            .position(|shape| std::ptr::eq(shape, case.shape))
-    };
+    let row = |case: &Case| SHAPES.iter().position(|shape| std::ptr::eq(shape, case.shape));
     cases.sort_by_key(|case| (case.direction, row(case)));
     cases
 }

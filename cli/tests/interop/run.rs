@@ -56,12 +56,7 @@ pub(crate) fn all(
         let mut done = Vec::with_capacity(total);
         for report in reports {
             done.push(report);
-            summary::line(
-                done.last().expect("just pushed"),
-                done.len(),
-                total,
-                options.full,
-            );
+            summary::line(done.last().expect("just pushed"), done.len(), total, options.full);
         }
         done
     })
@@ -114,9 +109,7 @@ impl Worker<'_> {
     }
 
     fn queue(&self) -> MutexGuard<'_, VecDeque<Turn>> {
-        self.queue
-            .lock()
-            .expect("no worker panics with the queue in hand")
+        self.queue.lock().expect("no worker panics with the queue in hand")
     }
 
     fn next_batch(&self) -> Vec<Turn> {
@@ -136,16 +129,12 @@ impl Worker<'_> {
             Ok(shelf) => shelf,
             Err(e) => {
                 let why = Verdict::Failed(format!("{}: {e}", path.display()));
-                batch
-                    .iter()
-                    .for_each(|turn| self.tell(turn.case, why.clone(), Duration::ZERO));
+                batch.iter().for_each(|turn| self.tell(turn.case, why.clone(), Duration::ZERO));
                 return;
             }
         };
-        let mut guests: Vec<_> = batch
-            .iter()
-            .filter_map(|&turn| self.prepare(turn, &mut shelf))
-            .collect();
+        let mut guests: Vec<_> =
+            batch.iter().filter_map(|&turn| self.prepare(turn, &mut shelf)).collect();
         if guests.is_empty() {
             return;
         }
@@ -274,14 +263,7 @@ impl Worker<'_> {
 
     fn tell(&self, case: Case, verdict: Verdict, spent: Duration) {
         let dir = Some(self.cases.join(case.name())).filter(|dir| dir.exists());
-        let report = Report {
-            case,
-            verdict,
-            spent,
-            dir,
-        };
-        self.report
-            .send(report)
-            .expect("the receiver outlives the workers");
+        let report = Report { case, verdict, spent, dir };
+        self.report.send(report).expect("the receiver outlives the workers");
     }
 }

@@ -31,12 +31,7 @@ impl Place {
 
     /// The guest's step that puts it there.
     pub(crate) fn step(&self) -> String {
-        format!(
-            "part {} {} {}",
-            self.number,
-            self.start / SECTOR,
-            self.bytes / SECTOR
-        )
+        format!("part {} {} {}", self.number, self.start / SECTOR, self.bytes / SECTOR)
     }
 }
 
@@ -49,17 +44,9 @@ pub(crate) struct Shelf {
 
 impl Shelf {
     pub(crate) fn new(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)?;
-        Ok(Self {
-            file,
-            taken: 0,
-            end: SLOT,
-        })
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        Ok(Self { file, taken: 0, end: SLOT })
     }
 
     pub(crate) fn has_room_for(&self, members: usize) -> bool {
@@ -70,11 +57,7 @@ impl Shelf {
     pub(crate) fn put(&mut self, image: &Path, bytes: u64) -> io::Result<Place> {
         assert!(bytes.is_multiple_of(SECTOR) && self.taken < MOST);
         self.taken += 1;
-        let place = Place {
-            number: self.taken,
-            start: self.end,
-            bytes,
-        };
+        let place = Place { number: self.taken, start: self.end, bytes };
         self.end = (place.start + bytes).next_multiple_of(SLOT);
         self.file.set_len(self.end)?;
         if image.exists() {

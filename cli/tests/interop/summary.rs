@@ -52,21 +52,10 @@ pub(crate) fn line(report: &Report, done: usize, total: usize, full: bool) {
 
 /// The table; whether all is well.
 pub(crate) fn print(reports: &[Report], took: Duration) -> bool {
-    let widest = SHAPES
-        .iter()
-        .map(|shape| shape.to_string().len())
-        .max()
-        .unwrap_or(0);
-    println!(
-        "\n{:widest$}  {:>14}  {:>14}  {:>8}",
-        "array", "to kernel", "from kernel", "time"
-    );
+    let widest = SHAPES.iter().map(|shape| shape.to_string().len()).max().unwrap_or(0);
+    println!("\n{:widest$}  {:>14}  {:>14}  {:>8}", "array", "to kernel", "from kernel", "time");
     for shape in SHAPES {
-        let of_shape = || {
-            reports
-                .iter()
-                .filter(|report| std::ptr::eq(report.case.shape, shape))
-        };
+        let of_shape = || reports.iter().filter(|report| std::ptr::eq(report.case.shape, shape));
         if of_shape().next().is_none() {
             continue;
         }
@@ -74,15 +63,10 @@ pub(crate) fn print(reports: &[Report], took: Duration) -> bool {
             .map(|direction| tally(of_shape().filter(|report| report.case.direction == direction)));
         let time: Duration = of_shape().map(|report| report.spent).sum();
         let name = Shape::to_string(shape);
-        println!(
-            "{name:widest$}  {to:>14}  {from:>14}  {:6.1} s",
-            time.as_secs_f64()
-        );
+        println!("{name:widest$}  {to:>14}  {from:>14}  {:6.1} s", time.as_secs_f64());
     }
-    let failed: Vec<_> = reports
-        .iter()
-        .filter(|report| matches!(report.verdict, Verdict::Failed(_)))
-        .collect();
+    let failed: Vec<_> =
+        reports.iter().filter(|report| matches!(report.verdict, Verdict::Failed(_))).collect();
     println!("\n{} in {:.0} s", tally(reports.iter()), took.as_secs_f64());
     for report in &failed {
         println!("FAILED {}", report.case.name());
@@ -100,14 +84,7 @@ fn tally<'a>(reports: impl Iterator<Item = &'a Report>) -> String {
         }
     }
     let counts = [(failed, "FAILED"), (ok, "ok"), (skipped, "skipped")];
-    let said: Vec<_> = counts
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, word)| format!("{n} {word}"))
-        .collect();
-    if said.is_empty() {
-        "-".to_owned()
-    } else {
-        said.join(", ")
-    }
+    let said: Vec<_> =
+        counts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+    if said.is_empty() { "-".to_owned() } else { said.join(", ") }
 }

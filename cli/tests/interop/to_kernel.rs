@@ -51,12 +51,7 @@ fn make(trial: &Trial, holdfast: &mut Holdfast) -> Result<(), Failure> {
         State::HalfRebuilt | State::Dirty => unreachable!("only the kernel makes these"),
     }
     array.examine()?;
-    trial.read_back(
-        holdfast,
-        &trial.present_files(),
-        rounds(trial),
-        rounds(trial),
-    )
+    trial.read_back(holdfast, &trial.present_files(), rounds(trial), rounds(trial))
 }
 
 /// An array in the making, and the members it has at the moment.
@@ -73,16 +68,10 @@ impl<'a> Making<'a> {
                 .and_then(|file| file.set_len(member.bytes))
                 .map_err(|e| format!("{}: {e}", member.file))?;
         }
-        let Course {
-            lost, loss, spare, ..
-        } = &trial.course;
+        let Course { lost, loss, spare, .. } = &trial.course;
         let slot = |i| {
             let missing = *loss == Loss::Missing && lost.contains(&i);
-            if missing {
-                "missing".to_owned()
-            } else {
-                trial.file(i)
-            }
+            if missing { "missing".to_owned() } else { trial.file(i) }
         };
         let mut members: Vec<_> = (0..trial.case.shape.members).map(slot).collect();
         if *spare == Some(Spare::Hot) {
@@ -90,11 +79,7 @@ impl<'a> Making<'a> {
         }
         holdfast.run(&create_options(trial), &members, 0)?;
         members.retain(|member| member != "missing");
-        Ok(Self {
-            trial,
-            holdfast,
-            members,
-        })
+        Ok(Self { trial, holdfast, members })
     }
 
     /// One round: every layer by a command of its own.
@@ -133,13 +118,10 @@ impl<'a> Making<'a> {
         let Course { lost, loss, .. } = &self.trial.course;
         for &slot in lost.iter().filter(|_| *loss == Loss::Failed) {
             let file = self.trial.file(slot);
-            self.holdfast
-                .run(&format!("fail --member slot:{slot}"), &self.members, 0)?;
-            self.holdfast
-                .run(&format!("remove --member {file}"), &self.members, 0)?;
+            self.holdfast.run(&format!("fail --member slot:{slot}"), &self.members, 0)?;
+            self.holdfast.run(&format!("remove --member {file}"), &self.members, 0)?;
         }
-        self.members
-            .retain(|member| lost.iter().all(|&slot| self.trial.file(slot) != *member));
+        self.members.retain(|member| lost.iter().all(|&slot| self.trial.file(slot) != *member));
         Ok(())
     }
 
@@ -147,11 +129,9 @@ impl<'a> Making<'a> {
         let spare = self.trial.spare_device().map(|i| self.trial.file(i));
         if let Some(spare) = spare.filter(|spare| !self.members.contains(spare)) {
             if self.trial.course.spare == Some(Spare::Returned) {
-                self.holdfast
-                    .run("zero-superblock", slice::from_ref(&spare), 0)?;
+                self.holdfast.run("zero-superblock", slice::from_ref(&spare), 0)?;
             }
-            self.holdfast
-                .run(&format!("add --member {spare}"), &self.members, 0)?;
+            self.holdfast.run(&format!("add --member {spare}"), &self.members, 0)?;
             self.members.push(spare);
         }
         self.holdfast.run("rebuild", &self.members, 0).map(drop)
@@ -163,9 +143,7 @@ impl<'a> Making<'a> {
             let examined = self.holdfast.mdadm_examine(member)?;
             let right = |line: &str| line.contains("Checksum : ") && line.ends_with(" - correct");
             if !examined.lines().any(right) {
-                return Err(format!(
-                    "mdadm --examine {member}: no right checksum\n{examined}"
-                ));
+                return Err(format!("mdadm --examine {member}: no right checksum\n{examined}"));
             }
         }
         Ok(())
@@ -202,11 +180,7 @@ fn create_options(trial: &Trial) -> String {
 }
 
 pub(crate) fn steps(trial: &Trial, devices: &[String]) -> Vec<String> {
-    let present: Vec<_> = trial
-        .present()
-        .into_iter()
-        .map(|i| devices[i].as_str())
-        .collect();
+    let present: Vec<_> = trial.present().into_iter().map(|i| devices[i].as_str()).collect();
     let written = rounds(trial);
     let recipe = trial.case.recipe(written);
     let degraded = trial.degraded();

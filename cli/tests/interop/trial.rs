@@ -36,17 +36,9 @@ impl Trial {
     pub(crate) fn new(case: Case, work: &Path) -> Self {
         let course = Course::new(&case);
         let devices = case.shape.members + course.extra_devices();
-        let member = |i| Member {
-            file: format!("{i}.img"),
-            bytes: member_bytes(&case, i),
-        };
+        let member = |i| Member { file: format!("{i}.img"), bytes: member_bytes(&case, i) };
         let dir = work.join(case.name());
-        Self {
-            case,
-            dir,
-            members: (0..devices).map(member).collect(),
-            course,
-        }
+        Self { case, dir, members: (0..devices).map(member).collect(), course }
     }
 
     /// What happens on this machine before the guest boots; from the beginning, if it has been
@@ -79,10 +71,7 @@ impl Trial {
         };
         let mut lines = format!("begin {} {number}\n", self.case.name());
         let places = places.iter().map(Place::step);
-        for step in std::iter::once(self.needed_module())
-            .chain(places)
-            .chain(steps)
-        {
+        for step in std::iter::once(self.needed_module()).chain(places).chain(steps) {
             lines += &format!("step {step}\n");
         }
         lines + "end\n"
@@ -101,14 +90,8 @@ impl Trial {
             Direction::FromKernel => from_kernel::conclude(self, &mut holdfast, |holdfast| {
                 for (member, place) in self.members.iter().zip(places) {
                     let image = holdfast.dir().join(&member.file);
-                    if !shelf
-                        .agrees(*place, &image)
-                        .map_err(|e| format!("{}: {e}", member.file))?
-                    {
-                        return Err(format!(
-                            "{} is no longer what the kernel wrote",
-                            member.file
-                        ));
+                    if !shelf.agrees(*place, &image).map_err(|e| format!("{}: {e}", member.file))? {
+                        return Err(format!("{} is no longer what the kernel wrote", member.file));
                     }
                 }
                 Ok(())
@@ -120,9 +103,7 @@ impl Trial {
     /// The devices given when the array is assembled: all that take part and, perhaps, those that
     /// no longer do.
     pub(crate) fn present(&self) -> Vec<usize> {
-        (0..self.members.len())
-            .filter(|&i| self.course.is_present(i))
-            .collect()
+        (0..self.members.len()).filter(|&i| self.course.is_present(i)).collect()
     }
 
     pub(crate) fn file(&self, device: usize) -> String {
@@ -187,27 +168,18 @@ fn member_bytes(case: &Case, member: usize) -> u64 {
     };
     let tail = case.draw("tail", 40) * 512;
     let spare = member >= case.shape.members;
-    let extra = if spare {
-        3
-    } else {
-        case.draw(&format!("extra {member}"), 3)
-    } * 4096;
+    let extra = if spare { 3 } else { case.draw(&format!("extra {member}"), 3) } * 4096;
     whole + (tail + extra) as u64
 }
 
 fn compare(path: &Path, content: impl Fn(u64) -> Content) -> Result<(), String> {
     let said = |e| format!("{}: {e}", path.display());
     let mut read = Vec::new();
-    File::open(path)
-        .and_then(|mut file| file.read_to_end(&mut read))
-        .map_err(said)?;
+    File::open(path).and_then(|mut file| file.read_to_end(&mut read)).map_err(said)?;
     let content = content(read.len() as u64);
     for (i, piece) in read.chunks(1 << 20).enumerate() {
         if let Some(at) = content.first_difference((i as u64) << 20, piece) {
-            return Err(format!(
-                "of {} bytes the first wrong one is {at}",
-                read.len()
-            ));
+            return Err(format!("of {} bytes the first wrong one is {at}", read.len()));
         }
     }
     Ok(())

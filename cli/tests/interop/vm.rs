@@ -58,11 +58,7 @@ impl Machine {
             .output()
             .map_err(|e| Unavailable::Cannot(format!("bash does not start: {e}")))?;
         let said = String::from_utf8_lossy(&setup.stdout);
-        let reason = said
-            .lines()
-            .next_back()
-            .unwrap_or("no reason given")
-            .to_owned();
+        let reason = said.lines().next_back().unwrap_or("no reason given").to_owned();
         match setup.status.code() {
             Some(0) => {}
             Some(77) => return Err(Unavailable::Cannot(reason)),
@@ -108,10 +104,7 @@ impl Machine {
         let (line, lines) = mpsc::channel();
         let reader = thread::spawn(move || {
             for bytes in BufReader::new(serial).split(b'\n').map_while(Result::ok) {
-                if line
-                    .send(String::from_utf8_lossy(&bytes).trim_end().to_owned())
-                    .is_err()
-                {
+                if line.send(String::from_utf8_lossy(&bytes).trim_end().to_owned()).is_err() {
                     break;
                 }
             }
@@ -129,9 +122,7 @@ impl Machine {
             }
         }
         drop(machine);
-        reader
-            .join()
-            .expect("reading the serial line does not panic");
+        reader.join().expect("reading the serial line does not panic");
         Ok(ending)
     }
 
@@ -139,26 +130,12 @@ impl Machine {
         // dies with us, however we die
         let mut qemu = Command::new("setpriv");
         qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
-        qemu.args([
-            "-machine",
-            "q35,usb=off,sata=off,smbus=off",
-            "-accel",
-            "tcg",
-            "-m",
-            "512",
-        ]);
+        qemu.args(["-machine", "q35,usb=off,sata=off,smbus=off", "-accel", "tcg", "-m", "512"]);
         // md measures every raid6 routine the processor could run when the module loads: fewer of
         // them, faster boot. Five-level page tables would make each walk of the emulated kernel
         // longer.
         qemu.args(["-cpu", "max,-avx512f,-la57"]);
-        qemu.args([
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-serial",
-            "stdio",
-        ]);
+        qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio"]);
         qemu.arg("-no-reboot"); // the guest ends by a reset
         qemu.arg("-kernel").arg(self.cache.join("vmlinux"));
         qemu.arg("-initrd").arg(self.cache.join("initramfs"));
@@ -172,12 +149,7 @@ impl Machine {
             // disks
             let file = disk.display().to_string().replace(',', ",,");
             let drive = format!("if=none,id=disk{i},format=raw,cache=unsafe,file={file}");
-            qemu.args([
-                "-drive",
-                &drive,
-                "-device",
-                &format!("virtio-blk-pci,drive=disk{i}"),
-            ]);
+            qemu.args(["-drive", &drive, "-device", &format!("virtio-blk-pci,drive=disk{i}")]);
         }
         qemu
     }
@@ -195,11 +167,7 @@ impl Drop for Running {
 }
 
 fn cache_dir() -> Option<PathBuf> {
-    let set = |name| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
     Some(base.join("holdfast-interop"))
 }
@@ -210,11 +178,7 @@ fn gather_tools(tools: &Path) -> io::Result<()> {
     let tool = std::env::current_exe()?;
     fs::copy(&tool, tools.join("tool"))?;
     let listed = checked(Command::new("ldd").arg(&tool))?;
-    for library in listed
-        .split_whitespace()
-        .map(Path::new)
-        .filter(|word| word.is_absolute())
-    {
+    for library in listed.split_whitespace().map(Path::new).filter(|word| word.is_absolute()) {
         let name = library.file_name().unwrap_or_else(|| OsStr::new("library"));
         fs::copy(library, tools.join("lib").join(name))?;
     }
@@ -227,8 +191,5 @@ fn checked(command: &mut Command) -> io::Result<String> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(format!(
-        "{command:?}: {}: {said}",
-        output.status
-    )))
+    Err(io::Error::other(format!("{command:?}: {}: {said}", output.status)))
 }

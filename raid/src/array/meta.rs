@@ -147,8 +147,16 @@ impl Array {
             self.meta.durable = self.meta.wanted;
             return;
         }
+        // A member that missed the last update before the array was assembled catches up first:
+        // two updates behind it would count as stale, and a power cut in this one could make it so.
+        let behind = |m: &super::Member| m.is_current() && m.superblock().events < self.meta.events;
+        let laggards: Vec<bool> = self.members.iter().map(behind).collect();
+        if laggards.contains(&true) {
+            let update = Update { generation: 0, ..self.compose(|member| laggards[member]) };
+            return self.flush_first(update);
+        }
         self.meta.events += 1;
-        let update = self.compose();
+        let update = self.compose(|_| true);
         self.flush_first(update);
     }
 
@@ -163,7 +171,7 @@ impl Array {
     }
 
     /// What the superblocks and logs shall say.
-    fn compose(&mut self) -> Update {
+    fn compose(&mut self, wanted: impl Fn(usize) -> bool) -> Update {
         let events = self.meta.events;
         let resync = match (self.meta.clean, self.unsettled_from()) {
             (true, None) => Resync::Clean,
@@ -174,7 +182,7 @@ impl Array {
         let mut update = Update { generation: self.meta.wanted, ..Update::default() };
         for index in 0..self.members.len() {
             let member = &mut self.members[index];
-            if !member.is_current() {
+            if !member.is_current() || !wanted(index) {
                 continue;
             }
             if member.bad_changed

@@ -2,11 +2,11 @@
 //!
 //! # How a request travels
 //!
-//! A request is cut into *units*: a [`piece`] of a mirror or stripe (one contiguous range on each
-//! of its copies) or a [`band`] of a parity stripe (rows in which every data member is written
-//! whole or not at all). A unit takes its [`locks`], passes the write *gate* (the array is marked
+//! A request is cut into *units*: a `piece` of a mirror or stripe (one contiguous range on each
+//! of its copies) or a `band` of a parity stripe (rows in which every data member is written
+//! whole or not at all). A unit takes its `locks`, passes the write *gate* (the array is marked
 //! dirty and the region's bitmap bit is set, both durable), issues member I/O, and tells its
-//! request when it is done. Passes over the whole array ([`window`]) are units too, so they obey
+//! request when it is done. Passes over the whole array (`window`) are units too, so they obey
 //! the same locks.
 //!
 //! # What holds always
@@ -191,7 +191,13 @@ pub(crate) struct Parts {
 }
 
 impl Array {
-    pub(crate) fn new(parts: Parts) -> Self {
+    pub(crate) fn new(mut parts: Parts) -> Self {
+        // Whoever ran the array before may have died with writes answered and not flushed: they
+        // sit in the members' caches, and nothing may be called durable or clean before they are
+        // out.
+        for member in &mut parts.members {
+            member.unflushed = !parts.config.read_only;
+        }
         let raid_disks = parts.layout.shape().raid_disks as usize;
         let mut slots = vec![None; raid_disks];
         for (index, member) in parts.members.iter().enumerate() {
