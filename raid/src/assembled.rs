@@ -82,6 +82,11 @@ impl<D: BlockDevice> Assembled<D> {
         self.array.remove_member(self.now, member)
     }
 
+    /// See [`Array::check_new_member`].
+    pub fn check_new_member(&self, geometry: Geometry) -> Result<(), Refusal> {
+        self.array.check_new_member(&geometry)
+    }
+
     /// See [`Array::add_member`].
     pub fn add_member(&mut self, device: D, new: AddMember) -> Result<usize, Refusal> {
         let index = self.array.add_member(self.now, device.geometry(), new)?;

@@ -13,8 +13,8 @@ use crate::layout::{Layout, LayoutError, Shape};
 use crate::level::Level;
 use crate::scan::{Bitmap, Probe};
 use crate::superblock::{
-    BadBlocks, ChooseError, Resync, Superblock, Unsupported, UnsupportedBitmap, Uuid, Verdict,
-    choose,
+    BadBlocks, ChooseError, Resync, Role, Superblock, Unsupported, UnsupportedBitmap, Uuid,
+    Verdict, choose,
 };
 
 /// How to assemble.
@@ -125,11 +125,7 @@ pub fn assemble(
     }
     let bitmap = find_bitmap(&probes, &verdicts, &reference, &config)?;
     let mut members = make_members(probes, verdicts);
-    // A member that missed the last update learns from the freshest who is who, or it would go on
-    // telling the old story under the new events count.
-    for member in members.iter_mut().filter(|member| member.is_current()) {
-        member.superblock_mut().roles.clone_from(&reference.roles);
-    }
+    settle_roles(&mut members, &reference);
     let layout = make_layout(&reference, &members)?;
     let missing = missing_slots(&members, reference.raid_disks);
     check_enough(&layout, &members, &missing)?;
@@ -140,7 +136,10 @@ pub fn assemble(
     };
     let intent = bitmap.map(|bitmap| make_intent(bitmap, &reference, resync_from.is_some()));
     let risk = Risk { layout: &layout, intent: intent.as_ref(), resync_from };
-    risk.check(&missing, options.force)?;
+    let at_risk_bytes = risk.bytes(&missing);
+    if let Some(at_risk_bytes) = at_risk_bytes.filter(|_| !options.force) {
+        return Err(AssembleError::DirtyDegraded { missing, at_risk_bytes });
+    }
 
     let block_bytes = members
         .iter()
@@ -158,7 +157,33 @@ pub fn assemble(
         clean: true,
         intent,
         resync_from,
+        at_risk_bytes,
     }))
+}
+
+/// Makes every current member's role table say who serves now, as md does when it starts an array:
+/// a slot's absentee is marked faulty, so that the first update after this one disowns it, and a
+/// member that missed the last update stops telling the old story.
+fn settle_roles(members: &mut [Member], reference: &Superblock) {
+    let mut roles: Vec<Role> = reference
+        .roles
+        .iter()
+        .map(|role| if role.slot().is_some() { Role::Faulty } else { *role })
+        .collect();
+    let own = |member: &Member| match member.state {
+        State::InSync { slot } | State::Rebuilding { slot, .. } => Role::Active(slot as u16),
+        _ => Role::Spare,
+    };
+    for member in members.iter().filter(|member| member.is_current()) {
+        let number = member.superblock().dev_number as usize;
+        if number >= roles.len() {
+            roles.resize(number + 1, Role::Spare);
+        }
+        roles[number] = own(member);
+    }
+    for member in members.iter_mut().filter(|member| member.is_current()) {
+        member.superblock_mut().roles.clone_from(&roles);
+    }
 }
 
 /// The devices of the one array that is meant.
@@ -397,22 +422,20 @@ struct Risk<'a> {
 
 impl Risk<'_> {
     /// Parity that is dirty must not be used to make up for a missing member
-    /// (`raid5.c raid5_run`: "cannot start dirty degraded array").
-    fn check(&self, missing: &[u32], force: bool) -> Result<(), AssembleError> {
+    /// (`raid5.c raid5_run`: "cannot start dirty degraded array"). Bytes of the array in doubt, if
+    /// that is what it comes to.
+    fn bytes(&self, missing: &[u32]) -> Option<u64> {
         let (Layout::Parity(parity), Some(from)) = (self.layout, self.resync_from) else {
-            return Ok(());
+            return None;
         };
         // RAID4 whose parity member alone is missing has all its data.
         let only_parity = parity.level() == Level::Raid4 && missing == [parity.stripe(0).p];
-        if missing.is_empty() || only_parity || force {
-            return Ok(());
+        if missing.is_empty() || only_parity {
+            return None;
         }
         let rows = parity.member_extent().saturating_sub(from);
         let doubtful = self.intent.map_or(rows, |intent| intent.doubtful_sectors().min(rows));
-        let at_risk_bytes = doubtful
-            .saturating_mul(parity.data_members().into())
-            .min(parity.array_sectors())
-            .saturating_mul(512);
-        Err(AssembleError::DirtyDegraded { missing: missing.to_vec(), at_risk_bytes })
+        let sectors = doubtful.saturating_mul(parity.data_members().into());
+        Some(sectors.min(parity.array_sectors()).saturating_mul(512))
     }
 }

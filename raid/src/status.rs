@@ -31,6 +31,8 @@ pub struct Status {
     pub clean: bool,
     /// Where a resync that is still pending would begin, if one is.
     pub resync_from: Option<u64>,
+    /// Bytes that may be wrong because force started the array dirty and degraded.
+    pub at_risk_bytes: Option<u64>,
     /// What runs now.
     pub sync: Option<SyncStatus>,
     /// Every device given, in that order.

@@ -7,6 +7,7 @@ use common::{New, open, open_with, settle, stop};
 use holdfast_core::block::{Fault, MemDisk, conformance};
 use holdfast_core::rng::Rng;
 use holdfast_core::time::StepClock;
+use holdfast_raid::status::MemberState;
 use holdfast_raid::superblock::{Resync, Role};
 use holdfast_raid::{Action, AssembleError, Config, Event, Level, Options};
 
@@ -188,6 +189,68 @@ fn beyond_tolerance_the_answer_is_an_error_and_never_invented_data() {
     disks.truncate(1);
     assert!(matches!(open(disks), Err(AssembleError::TooFewMembers { .. })));
     let _ = Fault::Gone;
+}
+
+#[test]
+fn a_member_absent_at_the_start_is_on_record_before_the_first_write() {
+    for (level, n) in [(Level::Raid1, 2), (Level::Raid5, 3), (Level::Raid10, 4)] {
+        let mut array = New::of(level, n).start();
+        array.write_at(0, &noise(1, 65536)).unwrap();
+        let mut disks = stop(array);
+        let absent = disks.remove(0);
+        let mut array = open(disks).unwrap();
+        array.write_at(0, &noise(2, 65536)).unwrap();
+        // The machine dies right after the answer; then the absentee is back.
+        let mut disks = array.into_inner().0.into_devices();
+        disks.insert(0, absent);
+        let forced = Options { force: true, set: None };
+        let mut array = open_with(disks, Config::default(), &forced).unwrap();
+        assert_ne!(array.device().status().members[0].state, MemberState::InSync, "{level}");
+        let mut bytes = vec![0; 65536];
+        array.read_at(0, &mut bytes).unwrap();
+        assert_eq!(bytes, noise(2, 65536), "{level}");
+    }
+}
+
+#[test]
+fn an_old_copy_of_a_spare_never_becomes_a_member_by_itself() {
+    let manual = Config { auto_sync: false, ..Config::default() };
+    let mut disks = New { spares: vec![8192], ..New::of(Level::Raid5, 3) }.disks();
+    let old_spare = MemDisk::from_bytes(disks[3].bytes().to_vec());
+    disks.remove(1);
+    let mut array = open(disks).unwrap();
+    let data = noise(3, array.size() as usize);
+    array.write_at(0, &data).unwrap();
+    settle(&mut array);
+    let mut disks = stop(array);
+    // Disks 0, 2 and the rebuilt spare; now the spare as it was long ago takes its place.
+    disks[2] = old_spare;
+    let mut array = open_with(disks, manual.clone(), &Options::default()).unwrap();
+    array.write_at(0, &data[..4096]).unwrap();
+    let mut array = open_with(stop(array), manual, &Options::default()).unwrap();
+    assert_eq!(array.device().status().members[2].state, MemberState::Spare);
+    assert_eq!(read_all(&mut array), data);
+}
+
+#[test]
+fn what_force_took_in_stays_in() {
+    let mut array = New::of(Level::Raid5, 3).start();
+    array.write_at(0, &noise(1, 65536)).unwrap();
+    array.device_mut().fail_member(1).unwrap();
+    for step in 0..3 {
+        array.write_at(0, &noise(step, 65536)).unwrap();
+        array = open(stop(array)).unwrap();
+    }
+    let mut disks = stop(array);
+    disks.truncate(2);
+    assert!(matches!(open(disks.clone_all()), Err(AssembleError::TooFewMembers { .. })));
+    let forced = Options { force: true, set: None };
+    let mut array = open_with(disks, Config::default(), &forced).unwrap();
+    array.write_at(4096, &noise(7, 65536)).unwrap();
+    let mut array = open(stop(array)).expect("no force needed any more");
+    let mut bytes = vec![0; 65536];
+    array.read_at(4096, &mut bytes).unwrap();
+    assert_eq!(bytes, noise(7, 65536));
 }
 
 trait CloneAll {

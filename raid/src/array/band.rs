@@ -439,7 +439,7 @@ impl Array {
     }
 
     /// The array range a band reads or writes; from its first to its last written member.
-    fn array_range(&self, key: Key) -> (u64, u64) {
+    pub(super) fn array_range(&self, key: Key) -> (u64, u64) {
         let band = &self.bands[key];
         let parity = self.parity();
         let at = |d: u32| parity.array_sector(band.stripe, d, band.rows.start);

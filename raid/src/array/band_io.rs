@@ -146,9 +146,11 @@ impl Array {
             () if faultless || self.level_holds(key) => Ok(()),
             () => Err(self.unwritten_fault(key)),
         };
-        if full && self.leans_on_parity(key) && !self.level_holds(key) {
-            self.list_full_rows(key);
-        }
+        let result = match () {
+            () if faultless || result.is_err() && !self.leans_on_parity(key) => result,
+            () if self.list_missed_rows(key) => result,
+            () => result.and_then(|()| Err(self.unwritten_fault(key))),
+        };
         // What a missing member missed must be on record before the answer.
         let missed = self.slots.iter().any(Option::is_none);
         if missed || !faultless {
@@ -162,7 +164,8 @@ impl Array {
             let slots = (0..self.slots.len() as u32)
                 .filter(|&slot| !settled(&self.bands[key].cells[slot as usize]))
                 .collect();
-            let event = Event::RangeFailed { sector: first, sectors, write: true, fault, slots };
+            let (sector, sectors) = self.array_range(key);
+            let event = Event::RangeFailed { sector, sectors, write: true, fault, slots };
             self.events.push_back(event);
         }
         self.end_write_of(key);
@@ -181,18 +184,22 @@ impl Array {
         })
     }
 
-    /// Some members took the rows and a full one did not, and with it goes what only the old rows
-    /// together could tell of a missing member. Listed as bad, they answer with an error.
-    fn list_full_rows(&mut self, key: Key) {
+    /// What a member in service has missed, because it could not be spared or has no room, must not
+    /// be read from it: it is recorded as bad. False if a log has no room for that.
+    fn list_missed_rows(&mut self, key: Key) -> bool {
         let band = &self.bands[key];
         let (first, sectors) = (band.member_sector(), band.sectors());
-        let full: Vec<u32> = (0..self.slots.len() as u32)
-            .filter(|&s| band.cells[s as usize].state == CellState::Unwritten(Fault::Full))
+        let missed: Vec<usize> = (0..self.slots.len() as u32)
+            .filter(|&s| matches!(band.cells[s as usize].state, CellState::Unwritten(_)))
+            .filter_map(|slot| self.member_on(slot))
+            .filter(|&member| matches!(self.members[member].state, State::InSync { .. }))
             .collect();
-        for member in full.into_iter().filter_map(|slot| self.member_on(slot)).collect::<Vec<_>>() {
+        let mut listed = true;
+        for member in missed {
             let start = self.members[member].data_offset() + first;
-            self.record_bad(member, start..start + sectors);
+            listed &= self.record_bad(member, start..start + sectors);
         }
+        listed
     }
 
     fn unwritten_fault(&self, key: Key) -> Fault {

@@ -123,6 +123,12 @@ impl Array {
         Ok(())
     }
 
+    /// What [`Array::add_member`] would refuse a device for, without taking it.
+    pub fn check_new_member(&self, geometry: &Geometry) -> Result<(), Refusal> {
+        let new = AddMember { device_uuid: Uuid::default(), write_mostly: false };
+        self.spare_superblock(geometry, new).map(drop)
+    }
+
     /// Takes a device in as a spare. Its metadata is written with the next update.
     pub fn add_member(
         &mut self,
@@ -131,6 +137,24 @@ impl Array {
         new: AddMember,
     ) -> Result<usize, Refusal> {
         self.advance(now);
+        let superblock = self.spare_superblock(&geometry, new)?;
+        let number = superblock.dev_number;
+        let mut member =
+            Member::new(geometry, Some(superblock), State::Spare, BadBlocks::default(), None);
+        // An old log on the device must not outlive its old array.
+        member.bad_changed = true;
+        self.members.push(member);
+        self.sync_held = false;
+        self.set_role(number, Role::Spare);
+        if let Some(intent) = &mut self.intent {
+            intent.rewrite();
+        }
+        self.meta.request();
+        Ok(self.members.len() - 1)
+    }
+
+    /// The superblock a device would join with.
+    fn spare_superblock(&self, geometry: &Geometry, new: AddMember) -> Result<Superblock, Refusal> {
         self.check_running()?;
         let level = self.layout.shape().level;
         if !level.is_redundant() {
@@ -153,18 +177,7 @@ impl Array {
         superblock
             .become_spare(number, new.device_uuid, new.write_mostly, geometry.sectors)
             .map_err(|needs| Refusal::TooSmall { has: geometry.sectors, needs })?;
-        let mut member =
-            Member::new(geometry, Some(superblock), State::Spare, BadBlocks::default(), None);
-        // An old log on the device must not outlive its old array.
-        member.bad_changed = true;
-        self.members.push(member);
-        self.sync_held = false;
-        self.set_role(number, Role::Spare);
-        if let Some(intent) = &mut self.intent {
-            intent.rewrite();
-        }
-        self.meta.request();
-        Ok(self.members.len() - 1)
+        Ok(superblock)
     }
 
     /// The lowest number no device has and the role table does not remember as faulty.

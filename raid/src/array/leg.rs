@@ -161,9 +161,11 @@ impl Array {
             }
             Err(fault) => fault,
         };
-        // A range that cannot be zeroed as a whole is written with zeros, block by block.
+        // A range that cannot be zeroed, or forgotten, as a whole is written with zeros, block by
+        // block: only members that promise zeros are asked to forget.
         let op = match (fault, op) {
-            (Fault::Medium | Fault::Corrupt | Fault::Refused, Op::Zero(_)) => {
+            (Fault::Medium | Fault::Corrupt | Fault::Refused, Op::Zero(_))
+            | (Fault::Medium | Fault::Corrupt, Op::Discard(_)) => {
                 let zeros = Payload::zeroed(Self::bytes_of(sectors));
                 return self.narrow(member, sector, leg, zeros, Durability::Cached);
             }

@@ -173,6 +173,8 @@ pub struct Array {
     sync_held: bool,
     /// More is lost than the level bears.
     broken: bool,
+    /// Bytes in doubt because the array was made to start dirty and degraded.
+    at_risk_bytes: Option<u64>,
     last_foreground: Option<Instant>,
     stopping: bool,
     stopped: bool,
@@ -188,6 +190,7 @@ pub(crate) struct Parts {
     pub(crate) clean: bool,
     pub(crate) intent: Option<Intent>,
     pub(crate) resync_from: Option<u64>,
+    pub(crate) at_risk_bytes: Option<u64>,
 }
 
 impl Array {
@@ -237,6 +240,7 @@ impl Array {
             pass: None,
             sync_held: false,
             broken: false,
+            at_risk_bytes: parts.at_risk_bytes,
             last_foreground: None,
             stopping: false,
             stopped: false,
@@ -362,10 +366,11 @@ impl Array {
             .min()
     }
 
-    /// Whether every slot has a member whose discarded sectors read as zeros.
+    /// Whether the discarded sectors of every member there is read as zeros. A missing one is
+    /// rebuilt from the others, so it takes no promise back that was given before it went.
     fn zeroes_on_discard(&self) -> bool {
         let promises = |slot: &Option<usize>| {
-            slot.is_some_and(|member| self.members[member].geometry.discard_zeroes)
+            slot.is_none_or(|member| self.members[member].geometry.discard_zeroes)
         };
         self.slots.iter().all(promises)
     }

@@ -86,7 +86,7 @@ impl Array {
     pub(super) fn begin_pass(&mut self, action: Action) {
         assert!(self.pass.is_none(), "one pass at a time");
         let from = match action {
-            Action::Resync => self.resync_from.unwrap_or(0),
+            Action::Resync => self.first_in_doubt(),
             Action::Recover => self.rebuilt_so_far(),
             Action::Check { .. } | Action::Repair { .. } => 0,
         };
@@ -106,6 +106,14 @@ impl Array {
             short_of: u64::MAX,
             ending: false,
         });
+    }
+
+    /// Where a resync begins. A crash can leave a bit set for a write that never started, below the
+    /// place the superblocks name; nothing else would ever clear it.
+    fn first_in_doubt(&self) -> u64 {
+        let from = self.resync_from.unwrap_or(0);
+        let marked = self.intent.as_ref().and_then(|intent| intent.next_needed(0));
+        marked.map_or(from, |marked| marked.min(from))
     }
 
     /// Sectors a pass covers.
@@ -300,7 +308,12 @@ impl Array {
         }
         let mut len = most;
         for slot in self.targets() {
-            len = mapped.array_sector_of(slot, start, len).1;
+            let ahead = self.rebuilt_on(slot).saturating_sub(start);
+            len = match ahead {
+                0 => mapped.array_sector_of(slot, start, len).1,
+                // Rebuilt there already, by an earlier pass: left as readers have seen it.
+                ahead => len.min(ahead),
+            };
         }
         (len, self.target_windows(mapped, start, len).len() as u32)
     }
@@ -314,9 +327,18 @@ impl Array {
         (0..self.slots.len() as u32).filter(target).collect()
     }
 
+    /// How far a slot's member is rebuilt.
+    fn rebuilt_on(&self, slot: u32) -> u64 {
+        match self.member_on(slot).map(|member| self.members[member].state) {
+            Some(State::Rebuilding { done, .. }) => done,
+            _ => 0,
+        }
+    }
+
     fn target_windows(&self, mapped: &Mapped, start: u64, len: u64) -> Vec<(u32, u64)> {
         self.targets()
             .into_iter()
+            .filter(|&slot| self.rebuilt_on(slot) <= start)
             .filter_map(|slot| Some((slot, mapped.array_sector_of(slot, start, len).0?)))
             .collect()
     }

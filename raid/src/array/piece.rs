@@ -189,7 +189,8 @@ impl Array {
                 true => (member.stream_end != at, member.in_flight),
                 false => (false, 0),
             };
-            let missing = piece.sectors - sectors;
+            // A long read must not choose otherwise than a short one would.
+            let missing = if settled { piece.sectors - sectors } else { 0 };
             let rank = (missing, member.write_mostly(), far, load, copy.place.slot);
             (sectors > 0).then_some((rank, index, sectors))
         });
@@ -443,7 +444,7 @@ impl Array {
         let faultless = piece.copies.iter().all(|copy| copy.state == CopyState::Done);
         let result = match () {
             () if full => Err(Fault::Full),
-            () if self.holds(key) => Ok(()),
+            () if self.holds(key) && (faultless || self.list_missed_copies(key)) => Ok(()),
             () => Err(self.write_fault(key)),
         };
         if let Err(fault) = result {
@@ -467,6 +468,26 @@ impl Array {
         }
         self.end_write(start, end);
         self.finish_piece(key, result);
+    }
+
+    /// What a member in service has missed, because it could not be spared, must not be read from
+    /// it: it is recorded as bad. False if a log has no room for that.
+    fn list_missed_copies(&mut self, key: Key) -> bool {
+        let piece = &self.pieces[key];
+        let missed: Vec<(usize, u64)> = piece
+            .copies
+            .iter()
+            .filter(|copy| matches!(copy.state, CopyState::Failed(_)))
+            .filter_map(|copy| Some((self.member_on(copy.place.slot)?, copy.place.sector)))
+            .filter(|(member, _)| matches!(self.members[*member].state, State::InSync { .. }))
+            .collect();
+        let sectors = piece.sectors;
+        let mut listed = true;
+        for (member, sector) in missed {
+            let start = self.members[member].data_offset() + sector;
+            listed &= self.record_bad(member, start..start + sectors);
+        }
+        listed
     }
 
     fn write_fault(&self, key: Key) -> Fault {

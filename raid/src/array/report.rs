@@ -20,6 +20,7 @@ impl Array {
             health: self.health(),
             clean: self.meta.is_clean(),
             resync_from: self.resync_from,
+            at_risk_bytes: self.at_risk_bytes,
             sync: self.pass.as_ref().map(super::pass::Pass::status),
             members: (0..self.members.len()).map(|index| self.member_status(index)).collect(),
             bitmap: self.intent.as_ref().map(super::Intent::status),

@@ -241,19 +241,16 @@ impl Array {
     }
 
     /// Nobody has this block any more: the targets must not pretend to.
-    pub(super) fn window_is_lost(&mut self, key: Key, targets: &[u32]) {
+    pub(super) fn window_is_lost(&mut self, key: Key, targets: &[u32], missing: &[u32]) {
         let window = &self.windows[key];
-        if self.broken {
-            // Whole members are missing, not this block: what they hold may come back with them.
-            self.end_pass_before(window.pass_start);
-            return self.finish_window(key);
-        }
-        let (sector, sectors) = (window.range.start, window.sectors());
-        let slots =
-            window.cells.iter().filter(|c| c.buf.is_none()).map(|c| c.slot).collect::<Vec<_>>();
+        let sectors = window.sectors();
         let fault = window.cells.iter().find_map(|c| c.unread).unwrap_or(Fault::Medium);
         let at = window.cells.iter().map(|c| (c.slot, c.sector)).collect::<Vec<_>>();
-        self.events.push_back(Event::RangeFailed { sector, sectors, write: false, fault, slots });
+        for sector in self.lost_sectors(window.range.start, missing) {
+            let slots = missing.to_vec();
+            let event = Event::RangeFailed { sector, sectors, write: false, fault, slots };
+            self.events.push_back(event);
+        }
         for &(slot, sector) in at.iter().filter(|(slot, _)| targets.contains(slot)) {
             let Some(member) = self.member_on(slot) else {
                 continue;
@@ -264,6 +261,16 @@ impl Array {
             }
         }
         self.finish_window(key);
+    }
+
+    /// The array sectors that live on the missing slots where a window starts.
+    fn lost_sectors(&self, start: u64, missing: &[u32]) -> Vec<u64> {
+        let Layout::Parity(parity) = &self.layout else { return vec![start] };
+        let chunk = u64::from(parity.chunk_sectors());
+        let (stripe, within) = (start / chunk, start % chunk);
+        let roles = parity.stripe(stripe);
+        let data = missing.iter().filter_map(|&slot| roles.data_index(slot));
+        data.map(|d| parity.array_sector(stripe, d, within)).collect()
     }
 
     /// Writes cells' new contents, then finishes.

@@ -43,7 +43,7 @@ impl Array {
         let targets = self.targets();
         let missing = self.missing_cells(key);
         let Some(recovered) = self.recover_rows(key, &roles) else {
-            return self.window_is_lost(key, &targets);
+            return self.window_is_lost(key, &targets, &missing);
         };
         let mut updates: Vec<Update> = Vec::new();
         for slot in missing {
@@ -130,7 +130,10 @@ impl Array {
             }
             let culprit = row.one_culprit();
             let skip = row.bytes.start as u64 / SECTOR_BYTES;
-            self.events.push_back(Event::Mismatch { sector: start + skip, sectors, culprit });
+            if action != Action::Resync {
+                // In a resync differences are the rule, and there may be a great many.
+                self.events.push_back(Event::Mismatch { sector: start + skip, sectors, culprit });
+            }
             match action {
                 Action::Repair { locate: true } => updates.extend(rows.mend_located(roles, &row)),
                 Action::Repair { locate: false } | Action::Resync => {
@@ -147,7 +150,8 @@ impl Array {
         let targets = self.windows[key].targets.clone();
         let window = &self.windows[key];
         let Some(first) = window.cells.iter().position(|cell| cell.buf.is_some()) else {
-            return self.window_is_lost(key, &targets);
+            let missing = self.missing_cells(key);
+            return self.window_is_lost(key, &targets, &missing);
         };
         let good = window.cells[first].buf.as_ref().expect("just found");
         let differs =
@@ -168,7 +172,9 @@ impl Array {
             if let Some(pass) = &mut self.pass {
                 pass.mismatch_sectors += sectors;
             }
-            self.events.push_back(Event::Mismatch { sector, sectors, culprit: None });
+            if self.action() != Some(Action::Resync) {
+                self.events.push_back(Event::Mismatch { sector, sectors, culprit: None });
+            }
             if matches!(self.action(), Some(Action::Resync | Action::Repair { .. })) {
                 cells.extend(different);
             }

@@ -30,6 +30,8 @@ const MIN_DATA_SECTORS: u64 = 10;
 const MAX_LOG_SECTORS: u16 = 8;
 /// A chunk of parity and RAID10 arrays is at least one page of 4 KiB.
 const PAGE_SECTORS: u32 = 8;
+/// The largest logical block any kernel takes: a page of the largest kind.
+const MAX_BLOCK_BYTES: u32 = 64 << 10;
 /// A chunk in bytes fits a signed 32-bit number throughout md.
 const MAX_CHUNK_SECTORS: u32 = (i32::MAX as u32) >> 9;
 /// Bits that live in fields of their own; the others are [`Superblock::other_features`].
@@ -282,8 +284,11 @@ fn log_place(raw: &RawV1) -> Option<LogPlace> {
 fn check_shape(block: &Superblock) -> Outcome {
     let (disks, unit) = (block.raid_disks, block.logical_block_size);
     demand((1..=MAX_DEV).contains(&disks), "raid_disks", disks, "expected 1 to 1920 slots")?;
-    let unit_ok = unit == 0 || unit.is_power_of_two() && unit >= 512;
-    demand(unit_ok, "logical_block_size", unit, "expected 0 or a power of two from 512 up")
+    let number = block.dev_number;
+    demand(number < MAX_DEV, "dev_number", number, "a superblock has room for 1920 devices")?;
+    let unit_ok = unit == 0 || unit.is_power_of_two() && (512..=MAX_BLOCK_BYTES).contains(&unit);
+    let why = "expected 0 or a power of two from 512 to 65536";
+    demand(unit_ok, "logical_block_size", unit, why)
 }
 
 fn check_chunk(field: &'static str, level: Option<Level>, chunk: u32) -> Outcome {

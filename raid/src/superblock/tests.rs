@@ -109,7 +109,7 @@ fn a_damaged_block_can_still_be_shown() {
 
 #[test]
 fn each_field_broken_in_turn_is_named() {
-    let rows: [(usize, &[u8], &str); 38] = [
+    let rows: [(usize, &[u8], &str); 41] = [
         (0, &[0], "magic"),
         (4, &[0], "major_version"),
         (4, &[2], "major_version"),
@@ -148,6 +148,9 @@ fn each_field_broken_in_turn_is_named() {
         (220, &[0xff; 4], "max_dev"),
         (224, &[0, 3], "logical_block_size"),
         (224, &[1], "logical_block_size"),
+        (224, &[0, 0, 2], "logical_block_size"),
+        (160, &[0x80, 7], "dev_number"),
+        (160, &[0xff; 4], "dev_number"),
     ];
     for (at, bytes, name) in rows {
         let mut block = example();
@@ -327,7 +330,7 @@ fn any_superblock() -> impl Strategy<Value = Superblock> {
     let roles =
         prop::collection::vec(any::<u16>().prop_map(Role::from_number), 0..=MAX_DEV as usize);
     let places = (0u64..1 << 40, 10u64..1 << 40, any::<u64>(), any::<bool>(), -200i32..2000);
-    let counts = (any::<u64>(), any::<u64>(), any::<u32>(), any::<u8>(), 1u32..1921);
+    let counts = (any::<u64>(), any::<u64>(), 0..MAX_DEV, any::<u8>(), 1u32..1921);
     (roles, any::<[u8; 16]>(), any::<[u8; 32]>(), places, counts).prop_map(
         |(roles, uuid, name, (gap, data_size, recovery, rebuilding, bitmap), counts)| {
             let mut block = parse(&example()).unwrap();
