@@ -217,6 +217,9 @@ impl Array {
     /// What is known of each slot in a band's rows.
     pub(super) fn views(&self, key: Key) -> Vec<SlotView> {
         let band = &self.bands[key];
+        let rows = band.first..band.first + band.sectors();
+        let stained = self.stained.first_overlap(rows).is_some();
+        let roles = self.roles(band.stripe);
         let view = |slot: usize| {
             let Some(member) = self.member_on(slot as u32) else {
                 return SlotView { readable: false, writable: false };
@@ -225,10 +228,10 @@ impl Array {
             let unread =
                 band.cells.get(slot).is_some_and(|cell| matches!(cell.state, CellState::Unread(_)));
             let held = band.cells.get(slot).is_some_and(|cell| cell.buf.is_some());
-            SlotView {
-                readable: held || (!unread && member.can_read(band.first, band.sectors())),
-                writable: member.is_writable(),
-            }
+            // Parity that is known to be wrong must not stand in for data.
+            let wrong = stained && roles.data_index(slot as u32).is_none();
+            let there = !unread && !wrong && member.can_read(band.first, band.sectors());
+            SlotView { readable: held || there, writable: member.is_writable() }
         };
         (0..self.slots.len()).map(view).collect()
     }

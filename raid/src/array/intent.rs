@@ -262,7 +262,8 @@ impl Array {
     /// When bits could be cleared.
     pub(super) fn intent_due(&self) -> Option<Instant> {
         let intent = self.intent.as_ref()?;
-        let may = intent.phase == Phase::Idle && !self.config.read_only && !self.is_degraded();
+        let able = !self.config.read_only && !self.broken && !self.is_degraded();
+        let may = intent.phase == Phase::Idle && able;
         if may && !self.stopping { intent.due() } else { None }
     }
 

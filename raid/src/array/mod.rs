@@ -46,7 +46,7 @@ use holdfast_core::time::{Deadlines, Instant};
 use crate::config::Config;
 use crate::event::Event;
 use crate::layout::Layout;
-use crate::superblock::{Name, Uuid};
+use crate::superblock::{BadBlocks, Name, Uuid};
 use crate::sync::Action;
 
 pub use control::{AddMember, Refusal};
@@ -123,6 +123,9 @@ pub(crate) struct Identity {
     pub(crate) block_bytes: u32,
 }
 
+/// Stained ranges remembered one by one.
+const MAX_STAINS: usize = 1024;
+
 /// The core of an array. See the [module](self) for how it works and `core`'s crate documentation
 /// for the rules every core keeps.
 #[derive(Debug)]
@@ -166,6 +169,8 @@ pub struct Array {
     intent: Option<Intent>,
     /// Where redundancy stops being known good, while a resync is pending.
     resync_from: Option<u64>,
+    /// Rows of a parity level whose parity is known to be wrong: a write reached only some members.
+    stained: BadBlocks,
     /// Like `resync_from`, noticed while a resync was already past it.
     resync_again: Option<u64>,
     pass: Option<Pass>,
@@ -236,6 +241,7 @@ impl Array {
             meta: Meta::new(parts.events, parts.clean),
             intent: parts.intent,
             resync_from: parts.resync_from,
+            stained: BadBlocks::default(),
             resync_again: None,
             pass: None,
             sync_held: false,
@@ -552,6 +558,13 @@ impl Array {
     fn stain(&mut self, start: u64, end: u64) {
         if let Some(intent) = &mut self.intent {
             intent.pin(start..end);
+        }
+        self.stained.add(start..end);
+        if self.stained.iter().count() > MAX_STAINS {
+            // Too many to remember one by one: everything between the first and the last.
+            let first = self.stained.iter().next().map_or(start, |range| range.start);
+            let last = self.stained.iter().last().map_or(end, |range| range.end);
+            self.stained.add(first..last);
         }
         let target = match &self.pass {
             Some(pass) if matches!(pass.action(), Action::Resync | Action::Repair { .. }) => {

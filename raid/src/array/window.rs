@@ -35,6 +35,8 @@ pub(super) struct Window {
     pub(super) targets: Vec<u32>,
     pub(super) left: u32,
     phase: Phase,
+    /// Some member had no room for what the window wanted to write.
+    spoiled: bool,
 }
 
 /// One member's share of a window.
@@ -111,8 +113,16 @@ impl Array {
         targets: Vec<u32>,
     ) {
         let (start, end) = (range.start, range.end);
-        let window =
-            Window { pass_start, range, lock: None, cells, targets, left: 0, phase: Phase::New };
+        let window = Window {
+            pass_start,
+            range,
+            lock: None,
+            cells,
+            targets,
+            left: 0,
+            phase: Phase::New,
+            spoiled: false,
+        };
         let key = self.windows.insert(window);
         self.lock(start, end, Mode::Exclusive, Unit::Window(key));
     }
@@ -234,6 +244,7 @@ impl Array {
                 targets: window.targets.clone(),
                 left: 0,
                 phase: Phase::New,
+                spoiled: false,
             };
             let block = self.windows.insert(block);
             self.ready.push_back(Unit::Window(block));
@@ -305,6 +316,7 @@ impl Array {
             self.corrected(member, sector, sectors);
         }
         if matches!(written, Written::Full) {
+            self.windows[key].spoiled = true;
             let range = self.windows[key].range.clone();
             let pass_start = self.windows[key].pass_start;
             self.window_has_no_room(slot, pass_start, range);
@@ -331,6 +343,13 @@ impl Array {
 
     pub(super) fn finish_window(&mut self, key: Key) {
         let window = self.windows.remove(key).expect("a window is finished once");
+        let mended = matches!(
+            self.pass.as_ref().map(super::pass::Pass::action),
+            Some(Action::Resync | Action::Repair { locate: false })
+        );
+        if mended && !window.spoiled {
+            self.stained.clear(window.range.clone());
+        }
         self.release(window.lock.expect("a finished window had its lock"), 0);
         self.window_finished(window.pass_start);
     }

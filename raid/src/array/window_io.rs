@@ -42,7 +42,10 @@ impl Array {
         let roles = self.roles(self.windows[key].range.start / chunk);
         let targets = self.targets();
         let missing = self.missing_cells(key);
-        let Some(recovered) = self.recover_rows(key, &roles) else {
+        let stained = self.stained.first_overlap(self.windows[key].range.clone()).is_some();
+        let leans = missing.iter().any(|&slot| roles.data_index(slot).is_some());
+        let recovered = if stained && leans { None } else { self.recover_rows(key, &roles) };
+        let Some(recovered) = recovered else {
             return self.window_is_lost(key, &targets, &missing);
         };
         let mut updates: Vec<Update> = Vec::new();
