@@ -267,6 +267,9 @@ impl Array {
         self.restore_buffer(op);
         let roles = self.roles(self.bands[key].stripe);
         let k = self.parity().data_members();
+        if self.parity_could_spoil(key) {
+            return self.shatter_band(key);
+        }
         match rebuild_reads(&roles, k, &self.views(key)) {
             Some(reads) => {
                 if self.read_cells(key, &reads) {
@@ -291,6 +294,13 @@ impl Array {
         let any = !late.is_empty();
         late.into_iter().for_each(|cell| cell.state = CellState::Idle);
         any
+    }
+
+    /// Where parity is not to be trusted, rows that can still be read must not be recovered from it
+    /// (and written over) for the sake of a bad sector next to them.
+    fn parity_could_spoil(&self, key: Key) -> bool {
+        let band = &self.bands[key];
+        !self.trusted(band.first, band.first + band.sectors()) && self.can_shatter(key)
     }
 
     /// A request whose buffer is with a member that will not use it well gets another.
@@ -382,6 +392,9 @@ impl Array {
         let Work::Write { data, phase, .. } = &mut band.work else { unreachable!("a write") };
         *phase = WritePhase::Reading;
         let written: Vec<bool> = data.iter().map(Option::is_some).collect();
+        if self.parity_could_spoil(key) {
+            return self.shatter_band(key);
+        }
         let (roles, k) = (self.roles(stripe), self.parity().data_members());
         let trusted = self.trusted(first, end);
         let views = self.views(key);
@@ -457,6 +470,15 @@ impl Array {
                 (at(first), at(last) + band.sectors() - at(first))
             }
         }
+    }
+
+    /// There is no room to mark the region, so nothing is written.
+    pub(super) fn refuse_band(&mut self, key: Key) {
+        let (sector, sectors) = self.array_range(key);
+        let (fault, slots) = (Fault::Full, Vec::new());
+        self.events.push_back(Event::RangeFailed { sector, sectors, write: true, fault, slots });
+        self.end_write_of(key);
+        self.finish_band(key, Err(Fault::Full));
     }
 
     pub(super) fn end_write_of(&mut self, key: Key) {

@@ -17,7 +17,7 @@ use holdfast_core::time::{Duration, Instant};
 
 use super::Array;
 use super::leg::Owner;
-use crate::event::FailReason;
+use crate::event::{Event, FailReason};
 use crate::status::BitmapStatus;
 use crate::superblock::BitmapHeader;
 
@@ -53,6 +53,10 @@ pub(crate) struct Intent {
     /// Writes are numbered: wanted, being written, durable.
     wanted: u64,
     durable: u64,
+    /// The last write that some member had no room for.
+    refused: u64,
+    /// Not tried again until somebody wants it.
+    held: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +70,9 @@ enum Phase {
     Writing {
         left: u32,
         number: u64,
+        pages: Vec<usize>,
+        /// Some member had no room.
+        full: bool,
     },
 }
 
@@ -91,6 +98,8 @@ impl Intent {
             phase: Phase::Idle,
             wanted: 0,
             durable: 0,
+            refused: 0,
+            held: false,
         }
     }
 
@@ -144,6 +153,11 @@ impl Intent {
             }
             let page = (HEADER_BYTES + region / 8) / PAGE_BYTES;
             if self.dirty.contains(&page) {
+                if self.held {
+                    // There may be room by now.
+                    self.held = false;
+                    self.wanted += 1;
+                }
                 ticket = self.wanted;
             } else if let Phase::Writing { number, .. } = self.phase {
                 // The page may be on its way right now.
@@ -216,6 +230,11 @@ impl Intent {
         self.durable
     }
 
+    /// Whether what a ticket waits for was refused: some member had no room for the bits.
+    pub(super) const fn has_refused(&self, ticket: u64) -> bool {
+        ticket > self.durable && ticket <= self.refused
+    }
+
     pub(super) fn status(&self) -> BitmapStatus {
         BitmapStatus {
             dirty: self.slice().count_ones() as u64,
@@ -280,7 +299,7 @@ impl Array {
         if intent.phase != Phase::Idle || self.config.read_only {
             return;
         }
-        if intent.wanted > intent.durable {
+        if intent.wanted > intent.durable && !intent.held {
             return self.write_intent();
         }
         if degraded || self.broken {
@@ -351,7 +370,7 @@ impl Array {
             .flat_map(|(m, at)| parts.iter().map(move |(page, data)| (m, at, *page, data.clone())))
             .map(|(m, at, page, data)| (m, at + (page * PAGE_BYTES / 512) as u64, data))
             .collect();
-        intent.phase = Phase::Writing { left: writes.len() as u32, number };
+        intent.phase = Phase::Writing { left: writes.len() as u32, number, pages, full: false };
         if writes.is_empty() {
             intent.phase = Phase::Idle;
             intent.durable = number;
@@ -375,7 +394,13 @@ impl Array {
     }
 
     pub(super) fn intent_answered(&mut self, member: usize, result: Result<(), Fault>) {
-        if let Err(fault) = result {
+        if let (Err(Fault::Full), Some(Intent { phase: Phase::Writing { full, .. }, .. })) =
+            (result, &mut self.intent)
+        {
+            // A full file system is nobody's defect: the writes that wanted the bits are refused.
+            *full = true;
+            self.events.push_back(Event::NoSpace { member, sector: 0, sectors: 0 });
+        } else if let Err(fault) = result {
             self.members[member].unflushed = true;
             if !self.fail(member, FailReason::Metadata(fault)) {
                 self.keep_bits();
@@ -389,12 +414,19 @@ impl Array {
                     self.clear_bits();
                 }
             }
-            Phase::Writing { left, number } => {
+            Phase::Writing { left, number, pages, full } => {
                 *left -= 1;
-                if *left == 0 {
-                    intent.durable = *number;
-                    intent.phase = Phase::Idle;
+                if *left > 0 {
+                    return;
                 }
+                if *full {
+                    intent.dirty.extend(pages.drain(..));
+                    intent.refused = *number;
+                    intent.held = true;
+                } else {
+                    intent.durable = *number;
+                }
+                intent.phase = Phase::Idle;
             }
             Phase::Idle => unreachable!("nobody asked"),
         }
@@ -416,7 +448,7 @@ impl Array {
         };
         let cleared = self.is_degraded() || self.broken || intent.clearable(None).is_empty();
         intent.phase == Phase::Idle
-            && (self.config.read_only || intent.wanted <= intent.durable)
+            && (self.config.read_only || intent.held || intent.wanted <= intent.durable)
             && (self.config.read_only || cleared)
     }
 }

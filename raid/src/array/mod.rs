@@ -641,8 +641,11 @@ impl Array {
         if !self.gated.is_empty() {
             let waiting = std::mem::take(&mut self.gated);
             for (unit, ticket, generation) in waiting {
+                let refused = self.intent.as_ref().is_some_and(|i| i.has_refused(ticket));
                 if self.gate_open(ticket, generation) {
                     self.ready.push_back(unit);
+                } else if refused {
+                    self.refuse(unit);
                 } else {
                     self.gated.push((unit, ticket, generation));
                 }
@@ -652,6 +655,15 @@ impl Array {
             for key in std::mem::take(&mut self.held_back) {
                 self.finish_if_done(key);
             }
+        }
+    }
+
+    /// A write whose region cannot be marked is not begun.
+    fn refuse(&mut self, unit: Unit) {
+        match unit {
+            Unit::Piece(key) => self.refuse_piece(key),
+            Unit::Band(key) => self.refuse_band(key),
+            Unit::Window(_) => unreachable!("windows do not wait at the gate"),
         }
     }
 

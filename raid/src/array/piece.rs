@@ -490,6 +490,15 @@ impl Array {
         listed
     }
 
+    /// There is no room to mark the region, so nothing is written.
+    pub(super) fn refuse_piece(&mut self, key: Key) {
+        let (sector, sectors) = (self.pieces[key].sector, self.pieces[key].sectors);
+        let (fault, slots) = (Fault::Full, Vec::new());
+        self.events.push_back(Event::RangeFailed { sector, sectors, write: true, fault, slots });
+        self.end_write(sector, sector + sectors);
+        self.finish_piece(key, Err(Fault::Full));
+    }
+
     fn write_fault(&self, key: Key) -> Fault {
         let failed = |copy: &Copy| match copy.state {
             CopyState::Failed(fault) => Some(fault),

@@ -19,7 +19,7 @@ impl Array {
     /// of its sectors only.
     pub(super) fn can_shatter(&self, key: Key) -> bool {
         let band = &self.bands[key];
-        band.sectors() > BLOCK_SECTORS
+        band.rows.start / BLOCK_SECTORS < (band.rows.end - 1) / BLOCK_SECTORS
             && (0..self.slots.len()).any(|slot| {
                 let Some(member) = self.member_on(slot as u32) else {
                     return false;
