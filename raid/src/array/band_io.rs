@@ -146,10 +146,10 @@ impl Array {
             () if faultless || self.level_holds(key) => Ok(()),
             () => Err(self.unwritten_fault(key)),
         };
-        let result = match () {
-            () if faultless || result.is_err() && !self.leans_on_parity(key) => result,
-            () if self.list_missed_rows(key) => result,
-            () => result.and_then(|()| Err(self.unwritten_fault(key))),
+        let (result, listed) = match () {
+            () if faultless || result.is_err() && !self.leans_on_parity(key) => (result, false),
+            () if self.list_missed_rows(key) => (result, true),
+            () => (result.and_then(|()| Err(self.unwritten_fault(key))), false),
         };
         // What a missing member missed must be on record before the answer.
         let missed = self.slots.iter().any(Option::is_none);
@@ -161,6 +161,9 @@ impl Array {
         }
         if let Err(fault) = result {
             self.stain(first, first + sectors);
+            if !listed {
+                self.distrust_parity(first, first + sectors);
+            }
             let slots = (0..self.slots.len() as u32)
                 .filter(|&slot| !settled(&self.bands[key].cells[slot as usize]))
                 .collect();

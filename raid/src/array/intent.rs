@@ -422,7 +422,8 @@ impl Array {
                 if *full {
                     intent.dirty.extend(pages.drain(..));
                     intent.refused = *number;
-                    intent.held = true;
+                    // A write that came meanwhile has its own bits to try.
+                    intent.held = intent.wanted == *number;
                 } else {
                     intent.durable = *number;
                 }

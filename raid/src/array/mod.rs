@@ -559,13 +559,6 @@ impl Array {
         if let Some(intent) = &mut self.intent {
             intent.pin(start..end);
         }
-        self.stained.add(start..end);
-        if self.stained.iter().count() > MAX_STAINS {
-            // Too many to remember one by one: everything between the first and the last.
-            let first = self.stained.iter().next().map_or(start, |range| range.start);
-            let last = self.stained.iter().last().map_or(end, |range| range.end);
-            self.stained.add(first..last);
-        }
         let target = match &self.pass {
             Some(pass) if matches!(pass.action(), Action::Resync | Action::Repair { .. }) => {
                 &mut self.resync_again
@@ -574,6 +567,17 @@ impl Array {
         };
         *target = Some(target.map_or(start, |from| from.min(start)));
         self.meta.request();
+    }
+
+    /// Parity of these rows is known to be wrong until a resync has been by.
+    fn distrust_parity(&mut self, start: u64, end: u64) {
+        self.stained.add(start..end);
+        if self.stained.iter().count() > MAX_STAINS {
+            // Too many to remember one by one: everything between the first and the last.
+            let first = self.stained.iter().next().map_or(start, |range| range.start);
+            let last = self.stained.iter().last().map_or(end, |range| range.end);
+            self.stained.add(first..last);
+        }
     }
 
     /// Slots whose member holds their data in full.

@@ -143,6 +143,9 @@ impl Array {
 
     /// Sends a read to the copy that suits best; cuts the piece where no copy has all of it.
     fn read_piece(&mut self, key: Key) {
+        if self.copies_could_flip(key) {
+            self.shatter_piece(key);
+        }
         let Some((copy, sectors)) = self.choose_copy(key) else {
             return self.no_copy_left(key);
         };
@@ -195,6 +198,27 @@ impl Array {
             (sectors > 0).then_some((rank, index, sectors))
         });
         ranked.min().map(|(_, index, sectors)| (index, sectors))
+    }
+
+    /// Whether copies may differ and some are bad in places: then each block is read by itself, from
+    /// the copy that any other reader of it would choose.
+    fn copies_could_flip(&self, key: Key) -> bool {
+        let piece = &self.pieces[key];
+        let bad = |copy: &Copy| {
+            self.member_on(copy.place.slot).is_some_and(|member| {
+                !self.members[member].can_read(copy.place.sector, piece.sectors)
+            })
+        };
+        !self.trusted(piece.sector, piece.sector + piece.sectors) && piece.copies.iter().any(bad)
+    }
+
+    /// Cuts a piece of several blocks and lets each try the copy again that failed as a whole.
+    fn shatter_and_retry(&mut self, key: Key, copy: usize) {
+        let piece = &mut self.pieces[key];
+        if piece.sector / BLOCK_SECTORS < (piece.sector + piece.sectors - 1) / BLOCK_SECTORS {
+            piece.copies[copy].state = CopyState::Idle;
+            self.shatter_piece(key);
+        }
     }
 
     /// Cuts a piece into blocks.
@@ -312,7 +336,12 @@ impl Array {
         match result {
             Err(fault) => {
                 piece.copies[copy as usize].state = CopyState::Failed(fault);
+                let (start, end) = (piece.sector, piece.sector + piece.sectors);
                 self.give_back_buffer(key);
+                if matches!(fault, Fault::Medium | Fault::Corrupt) && !self.trusted(start, end) {
+                    // Where copies may differ, only the bad block itself may come from another.
+                    self.shatter_and_retry(key, copy as usize);
+                }
                 self.ready.push_back(Unit::Piece(key));
             }
             Ok(buf) => {

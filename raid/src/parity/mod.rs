@@ -10,61 +10,78 @@
 //!   ([`crate::layout::Roles::exponent`]). Exponents need not be dense: one without a block stands
 //!   for a block of zeros, written `None`.
 //!
-//! This file is the front door. It checks what it is given and passes it to an engine;
-//! `portable` is safe code for every machine, and faster ones for particular machines would stand
-//! next to it with the same functions. [`mod@reference`] is the definition, and their judge.
+//! This file is the front door; it passes everything to the fastest [`Engine`] this CPU has. From
+//! there down:
+//!
+//! ```text
+//!  engine      checks arguments; which engines there are, and which is used
+//!  kernels     which version of an algorithm a call gets
+//!  xor, pq,    the algorithms, once, for any vector unit
+//!    change
+//!  walk        how kernels step over blocks of any length, and name their sources
+//!  vector      what kernels ask of a vector unit
+//!  portable,   the vector units
+//!    x86_64
+//! ```
+//!
+//! [`mod@reference`] is the definition of it all, and judges every engine.
 //!
 //! Blocks of unequal length and impossible exponents are faults of the caller, and panic. Nothing
 //! else does.
 
+mod change;
+mod constants;
+mod engine;
+#[cfg(test)]
+mod engine_tests;
 pub mod gf;
+mod kernels;
 mod locate;
 mod portable;
+mod pq;
 mod recover;
 pub mod reference;
 #[cfg(test)]
 mod tests;
+mod vector;
+mod walk;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+mod xor;
 
+pub use engine::{Engine, OVERRIDE, engine, engines};
 pub use locate::{Culprit, locate};
 pub use recover::{Blocks, DataBlock, Lost, TooManyLost, recover};
 
 /// Sets `dst` to the XOR of all sources; to zeros if there are none.
 pub fn xor(dst: &mut [u8], sources: &[&[u8]]) {
-    check_lengths(dst.len(), sources);
-    portable::xor(dst, sources);
+    engine().xor(dst, sources);
 }
 
 /// XORs all sources into `dst`.
 pub fn xor_into(dst: &mut [u8], sources: &[&[u8]]) {
-    check_lengths(dst.len(), sources);
-    portable::xor_into(dst, sources);
+    engine().xor_into(dst, sources);
 }
 
 /// Whether `p` is the XOR of all sources.
 pub fn xor_matches(p: &[u8], sources: &[&[u8]]) -> bool {
-    check_lengths(p.len(), sources);
-    portable::xor_matches(p, sources)
+    engine().xor_matches(p, sources)
 }
 
 /// Computes P and Q in one pass. `sources[e]` is the data block with exponent `e`; `None` is a
 /// block of zeros.
 pub fn pq(p: &mut [u8], q: &mut [u8], sources: &[Option<&[u8]>]) {
-    check_lengths(p.len(), &[q]);
-    check_sources(p.len(), sources);
-    portable::pq(p, q, sources);
+    engine().pq(p, q, sources);
 }
 
 /// Computes Q alone, as [`pq`] does.
 pub fn q_only(q: &mut [u8], sources: &[Option<&[u8]>]) {
-    check_sources(q.len(), sources);
-    portable::q_only(q, sources);
+    engine().q_only(q, sources);
 }
 
 /// Whether P is right, and whether Q is: what [`pq`] would write, compared instead.
 pub fn pq_matches(p: &[u8], q: &[u8], sources: &[Option<&[u8]>]) -> (bool, bool) {
-    check_lengths(p.len(), &[q]);
-    check_sources(p.len(), sources);
-    portable::pq_matches(p, q, sources)
+    engine().pq_matches(p, q, sources)
 }
 
 /// Carries the change of one data block over into P.
@@ -74,14 +91,12 @@ pub fn update_p(p: &mut [u8], old: &[u8], new: &[u8]) {
 
 /// Carries the change of the data block with this exponent over into Q.
 pub fn update_q(q: &mut [u8], exponent: u32, old: &[u8], new: &[u8]) {
-    check_lengths(q.len(), &[old, new]);
-    portable::update_q(q, coefficient(exponent), old, new);
+    engine().update_q(q, exponent, old, new);
 }
 
 /// Carries the change of the data block with this exponent over into P and Q, in one pass.
 pub fn update_pq(p: &mut [u8], q: &mut [u8], exponent: u32, old: &[u8], new: &[u8]) {
-    check_lengths(p.len(), &[q, old, new]);
-    portable::update_pq(p, q, coefficient(exponent), old, new);
+    engine().update_pq(p, q, exponent, old, new);
 }
 
 fn coefficient(exponent: u32) -> u8 {

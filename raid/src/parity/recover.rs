@@ -11,11 +11,12 @@
 //! | x, y | P, Q | x + y = P + ΣD, g^a·x + g^b·y = Q + Σg^e·D |
 //! | P, Q or both | data | anew |
 //!
-//! Sums over survivors are made in the lost buffers themselves by the front door's one-pass
-//! functions; one more pass over the lost blocks solves the equation. This is how Linux does it
-//! (`lib/raid6/recov.c`, `raid6_2data_recov_intx1`, `raid6_datap_recov_intx1`).
+//! Lost data takes one pass: sums and solution are computed together (see the kernels in
+//! `change.rs`). Linux makes the sums in the lost buffers and goes over those again
+//! (`lib/raid6/recov.c`, `raid6_2data_recov_intx1`, `raid6_datap_recov_intx1`), which touches more
+//! memory for the same answer.
 
-use super::{by_exponent, check_exponents, gf, portable, pq, q_only, xor};
+use super::{by_exponent, check_exponents, engine, gf, pq, q_only, xor};
 
 /// One data block of a stripe.
 #[derive(Debug)]
@@ -126,16 +127,20 @@ fn recover_from_p(data: &mut [DataBlock<'_>], x: usize, p: &[u8]) {
 
 fn recover_from_q(data: &mut [DataBlock<'_>], x: usize, q: &[u8]) {
     let coefficient = gf::exp(data[x].exponent);
-    let ([lost], survivors) = split(data, [x]);
-    q_only(lost, &by_exponent(survivors));
-    portable::solve_one(lost, q, gf::inv(coefficient));
+    let ([x], survivors) = split(data, [x]);
+    engine().solve_one(x, q, &descending(survivors), coefficient);
 }
 
 fn recover_two(data: &mut [DataBlock<'_>], lost: [usize; 2], p: &[u8], q: &[u8]) {
-    let [a, b] = lost.map(|index| gf::exp(data[index].exponent));
-    let ([x, y], survivors) = split(data, lost);
-    pq(x, y, &by_exponent(survivors));
-    portable::solve_two(x, y, p, q, (a, b));
+    let coefficients = lost.map(|index| gf::exp(data[index].exponent));
+    let (lost, survivors) = split(data, lost);
+    engine().solve_two(lost, [p, q], &descending(survivors), coefficients);
+}
+
+/// Survivors as terms of Horner's rule.
+fn descending(mut survivors: Survivors<'_>) -> Survivors<'_> {
+    survivors.sort_unstable_by_key(|&(exponent, _)| std::cmp::Reverse(exponent));
+    survivors
 }
 
 fn recompute_parity(blocks: &mut Blocks<'_>, p_lost: bool, q_lost: bool) {

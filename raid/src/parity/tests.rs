@@ -3,7 +3,7 @@
 use super::*;
 
 /// Bytes that look random and are the same in every run (xorshift64).
-fn noise(seed: usize, length: usize) -> Vec<u8> {
+pub(super) fn noise(seed: usize, length: usize) -> Vec<u8> {
     let mut state = (seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut byte = || {
         state ^= state << 13;
@@ -14,7 +14,7 @@ fn noise(seed: usize, length: usize) -> Vec<u8> {
     (0..length).map(|_| byte()).collect()
 }
 
-fn noises(count: usize, length: usize) -> Vec<Vec<u8>> {
+pub(super) fn noises(count: usize, length: usize) -> Vec<Vec<u8>> {
     (0..count).map(|seed| noise(seed, length)).collect()
 }
 

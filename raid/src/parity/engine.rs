@@ -1,0 +1,160 @@
+//! The engines: everything parity can do, by each vector unit of this CPU.
+//!
+//! All engines give the same answers, so nothing but speed hangs on the choice. It is made once,
+//! at the first use: the first of [`engines`], which lists the fastest first, or the one that the
+//! environment variable `HOLDFAST_PARITY` names, if this CPU has it.
+//!
+//! Methods check what they are given. Blocks of unequal length and impossible exponents are faults
+//! of the caller, and panic; nothing else does.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use super::kernels::Kernels;
+use super::portable::Portable;
+use super::vector::Native;
+use super::walk::Term;
+use super::{check_lengths, check_sources, coefficient};
+
+/// Names the engine to use.
+pub const OVERRIDE: &str = "HOLDFAST_PARITY";
+
+/// Parity computed by one vector unit.
+#[derive(Clone, Copy)]
+pub struct Engine {
+    name: &'static str,
+    kernels: &'static dyn Kernels,
+}
+
+/// The engines of this CPU, fastest first. The last is `portable`, and is always there.
+pub fn engines() -> impl Iterator<Item = &'static Engine> {
+    static ENGINES: OnceLock<Vec<Engine>> = OnceLock::new();
+    ENGINES.get_or_init(detect).iter()
+}
+
+/// The engine that the functions of [`super`] use.
+pub fn engine() -> &'static Engine {
+    static CHOSEN: OnceLock<&'static Engine> = OnceLock::new();
+    CHOSEN.get_or_init(|| choose(std::env::var(OVERRIDE).ok().as_deref()))
+}
+
+fn choose(wanted: Option<&str>) -> &'static Engine {
+    let named = engines().find(|engine| Some(engine.name) == wanted);
+    named.or_else(|| engines().next()).expect("portable is always there")
+}
+
+fn detect() -> Vec<Engine> {
+    let mut found = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        use super::x86_64::{Avx2, Avx2Gfni, Avx512, Avx512Gfni, Ssse3};
+        found.extend(Avx512Gfni::detect().map(|unit| Engine::new("avx512-gfni", unit)));
+        found.extend(Avx512::detect().map(|unit| Engine::new("avx512", unit)));
+        found.extend(Avx2Gfni::detect().map(|unit| Engine::new("avx2-gfni", unit)));
+        found.extend(Avx2::detect().map(|unit| Engine::new("avx2", unit)));
+        found.extend(Ssse3::detect().map(|unit| Engine::new("ssse3", unit)));
+    }
+    found.push(Engine::new("portable", Portable));
+    found
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Engine").field(&self.name).finish()
+    }
+}
+
+impl Engine {
+    fn new(name: &'static str, unit: impl Native) -> Self {
+        // Once per unit and process; without a size, nothing is allocated.
+        Self { name, kernels: Box::leak(Box::new(unit)) }
+    }
+
+    /// What [`OVERRIDE`] calls it.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// As [`super::xor`].
+    pub fn xor(&self, dst: &mut [u8], sources: &[&[u8]]) {
+        check_lengths(dst.len(), sources);
+        self.kernels.xor(dst, sources);
+    }
+
+    /// As [`super::xor_into`].
+    pub fn xor_into(&self, dst: &mut [u8], sources: &[&[u8]]) {
+        check_lengths(dst.len(), sources);
+        self.kernels.xor_into(dst, sources);
+    }
+
+    /// As [`super::xor_matches`].
+    pub fn xor_matches(&self, p: &[u8], sources: &[&[u8]]) -> bool {
+        check_lengths(p.len(), sources);
+        self.kernels.xor_matches(p, sources)
+    }
+
+    /// As [`super::pq`].
+    pub fn pq(&self, p: &mut [u8], q: &mut [u8], sources: &[Option<&[u8]>]) {
+        check_lengths(p.len(), &[q]);
+        check_sources(p.len(), sources);
+        self.kernels.pq(p, q, sources);
+    }
+
+    /// As [`super::q_only`].
+    pub fn q_only(&self, q: &mut [u8], sources: &[Option<&[u8]>]) {
+        check_sources(q.len(), sources);
+        self.kernels.q_only(q, sources);
+    }
+
+    /// As [`super::pq_matches`].
+    pub fn pq_matches(&self, p: &[u8], q: &[u8], sources: &[Option<&[u8]>]) -> (bool, bool) {
+        check_lengths(p.len(), &[q]);
+        check_sources(p.len(), sources);
+        self.kernels.pq_matches(p, q, sources)
+    }
+
+    /// As [`super::update_q`].
+    pub fn update_q(&self, q: &mut [u8], exponent: u32, old: &[u8], new: &[u8]) {
+        check_lengths(q.len(), &[old, new]);
+        self.kernels.update_q(q, coefficient(exponent), old, new);
+    }
+
+    /// As [`super::update_pq`].
+    pub fn update_pq(&self, p: &mut [u8], q: &mut [u8], exponent: u32, old: &[u8], new: &[u8]) {
+        check_lengths(p.len(), &[q, old, new]);
+        self.kernels.update_pq(p, q, coefficient(exponent), old, new);
+    }
+
+    /// x = (q + Σ g^e·D) / a. Terms descend by exponent.
+    pub(super) fn solve_one(&self, x: &mut [u8], q: &[u8], terms: &[Term<'_>], a: u8) {
+        self.kernels.solve_one(x, q, terms, a);
+    }
+
+    /// Solves x + y = p + Σ D, a·x + b·y = q + Σ g^e·D. Terms descend by exponent.
+    pub(super) fn solve_two(
+        &self,
+        lost: [&mut [u8]; 2],
+        parity: [&[u8]; 2],
+        terms: &[Term<'_>],
+        coefficients: [u8; 2],
+    ) {
+        self.kernels.solve_two(lost, parity, terms, coefficients);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_engine_is_chosen_and_an_unknown_one_is_not() {
+        let fastest = engines().next().map(Engine::name);
+        for engine in engines() {
+            assert_eq!(choose(Some(engine.name)).name(), engine.name);
+        }
+        for wanted in [None, Some(""), Some("abacus")] {
+            assert_eq!(Some(choose(wanted).name()), fastest);
+        }
+        assert_eq!(engines().last().map(Engine::name), Some("portable"));
+    }
+}

@@ -1,0 +1,194 @@
+//! Every engine of this CPU, judged by the reference.
+//!
+//! Blocks lie at odd addresses, and what lies behind a result must stay as it was.
+
+use super::tests::{noise, noises};
+use super::{Engine, engines, gf, reference};
+
+/// Bytes behind every result.
+const BEHIND: usize = 70;
+
+/// The first `length` bytes of each block, from an offset of its own.
+fn cut(blocks: &[Vec<u8>], length: usize) -> Vec<&[u8]> {
+    blocks.iter().zip(0..).map(|(block, i)| &block[i * 5 % 67..][..length]).collect()
+}
+
+fn options<'a>(blocks: &[&'a [u8]]) -> Vec<Option<&'a [u8]>> {
+    blocks.iter().copied().map(Some).collect()
+}
+
+/// Calls `write` with the part of a buffer that starts at an odd offset; asserts what it left
+/// there, and that it left the rest alone.
+fn expect(case: &str, before: &[u8], expected: &[u8], write: impl FnOnce(&mut [u8])) {
+    let (offset, length) = (before.len() % 7 + 1, before.len());
+    let mut buffer = vec![0xa5; offset + length + BEHIND];
+    buffer[offset..][..length].copy_from_slice(before);
+    write(&mut buffer[offset..][..length]);
+    assert!(buffer[offset..][..length] == *expected, "{case}");
+    let (front, behind) = (&buffer[..offset], &buffer[offset + length..]);
+    assert!(front.iter().chain(behind).all(|&byte| byte == 0xa5), "{case}: wrote beyond");
+}
+
+fn xor_of(a: &[u8], b: &[u8]) -> Vec<u8> {
+    a.iter().zip(b).map(|(a, b)| a ^ b).collect()
+}
+
+/// P and Q by definition.
+fn parity(blocks: &[Option<&[u8]>], length: usize) -> (Vec<u8>, Vec<u8>) {
+    let (mut p, mut q) = (vec![0; length], vec![0; length]);
+    reference::pq(&mut p, &mut q, blocks);
+    (p, q)
+}
+
+fn check(engine: &Engine, blocks: &[Option<&[u8]>], p: &[u8], q: &[u8]) {
+    let length = p.len();
+    let case = format!("{} blocks of {length} by {}", blocks.len(), engine.name());
+    let present: Vec<&[u8]> = blocks.iter().copied().flatten().collect();
+    let (junk, mut other) = (noise(90, length), noise(91, length));
+
+    expect(&case, &junk, p, |dst| engine.xor(dst, &present));
+    expect(&case, &junk, &xor_of(&junk, p), |dst| engine.xor_into(dst, &present));
+    expect(&case, &junk, p, |p| engine.pq(p, &mut other, blocks));
+    assert!(other == q, "{case}");
+    expect(&case, &junk, q, |q| engine.pq(&mut other, q, blocks));
+    expect(&case, &junk, q, |q| engine.q_only(q, blocks));
+    assert!(engine.xor_matches(p, &present), "{case}");
+    assert_eq!(engine.pq_matches(p, q, blocks), (true, true), "{case}");
+}
+
+#[test]
+fn any_number_of_blocks_of_any_length() {
+    let most = 300;
+    let blocks = noises(20, most + 67);
+    for count in 0..=20 {
+        let (p, q) = parity(&options(&cut(&blocks[..count], most)), most);
+        for length in 0..=most {
+            for engine in engines() {
+                let blocks = cut(&blocks[..count], length);
+                check(engine, &options(&blocks), &p[..length], &q[..length]);
+            }
+        }
+    }
+}
+
+#[test]
+fn any_exponents_without_a_block() {
+    let blocks = noises(9, 200 + 67);
+    for absent in 0..1 << 9 {
+        let mut blocks = options(&cut(&blocks, 200));
+        let gaps = blocks.iter_mut().enumerate().filter(|(e, _)| absent >> e & 1 == 1);
+        gaps.for_each(|(_, block)| *block = None);
+        let (p, q) = parity(&blocks, 200);
+        engines().for_each(|engine| check(engine, &blocks, &p, &q));
+    }
+}
+
+/// Results of such a size go past the cache, wherever they are aligned.
+#[test]
+fn blocks_larger_than_the_cache() {
+    let length = (600 << 10) + 77;
+    let blocks = noises(2, length + 67);
+    let blocks = options(&cut(&blocks, length));
+    let (p, q) = parity(&blocks, length);
+    for engine in engines() {
+        check(engine, &blocks, &p, &q);
+        for offset in [0, 16, 32, 64] {
+            let mut buffer = vec![0; length + 128];
+            let aligned = buffer.as_ptr().align_offset(64) + offset;
+            let result = &mut buffer[aligned..][..length];
+            engine.pq(&mut vec![0; length], result, &blocks);
+            assert!(result == q, "{} at {offset}", engine.name());
+        }
+    }
+}
+
+#[test]
+fn a_wrong_bit_anywhere_does_not_match() {
+    let length = 600;
+    for count in [1, 4, 17] {
+        let blocks = noises(count, length);
+        let blocks = options(&blocks.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let present: Vec<&[u8]> = blocks.iter().copied().flatten().collect();
+        let (mut p, mut q) = parity(&blocks, length);
+        for engine in engines() {
+            for at in 0..length {
+                let (bit, name) = (1 << (at % 8), engine.name());
+                p[at] ^= bit;
+                assert!(!engine.xor_matches(&p, &present), "{name} at {at}");
+                assert_eq!(engine.pq_matches(&p, &q, &blocks), (false, true), "{name} at {at}");
+                q[length - 1 - at] ^= bit;
+                assert_eq!(engine.pq_matches(&p, &q, &blocks), (false, false), "{name} at {at}");
+                p[at] ^= bit;
+                assert_eq!(engine.pq_matches(&p, &q, &blocks), (true, false), "{name} at {at}");
+                q[length - 1 - at] ^= bit;
+            }
+        }
+    }
+}
+
+#[test]
+fn every_coefficient_times_every_byte() {
+    let old: Vec<u8> = (0..=255).collect();
+    let (new, zeros) = (vec![0; 256], vec![0; 256]);
+    for exponent in 0..gf::POWERS {
+        let c = reference::power_of_g(exponent);
+        let products: Vec<u8> = old.iter().map(|&byte| reference::mul(c, byte)).collect();
+        for engine in engines() {
+            let case = format!("g^{exponent} by {}", engine.name());
+            expect(&case, &zeros, &products, |q| engine.update_q(q, exponent, &old, &new));
+        }
+    }
+}
+
+#[test]
+fn an_update_of_any_length() {
+    for length in 0..=300 {
+        let [old, new, p, q] = [1, 2, 3, 4].map(|seed| noise(seed, length));
+        let delta = xor_of(&old, &new);
+        let exponent = length as u32 % gf::POWERS;
+        let c = reference::power_of_g(exponent);
+        let change: Vec<u8> = delta.iter().map(|&byte| reference::mul(c, byte)).collect();
+        let (new_p, new_q) = (xor_of(&p, &delta), xor_of(&q, &change));
+        for engine in engines() {
+            let case = format!("{length} by {}", engine.name());
+            let mut other = q.clone();
+            expect(&case, &p, &new_p, |p| engine.update_pq(p, &mut other, exponent, &old, &new));
+            assert!(other == new_q, "{case}");
+            let mut other = p.clone();
+            expect(&case, &q, &new_q, |q| engine.update_pq(&mut other, q, exponent, &old, &new));
+            expect(&case, &q, &new_q, |q| engine.update_q(q, exponent, &old, &new));
+        }
+    }
+}
+
+/// One, and two, of up to 30 data blocks: raid6 of up to 32 members.
+#[test]
+fn every_loss_is_solved() {
+    let length = 197;
+    let all = noises(30, length);
+    for count in 1..=all.len() {
+        let blocks: Vec<&[u8]> = all[..count].iter().map(Vec::as_slice).collect();
+        let (p, q) = parity(&options(&blocks), length);
+        let survivors = |lost: &[usize]| {
+            let all = blocks.iter().enumerate().rev();
+            let left = all.filter(|(e, _)| !lost.contains(e));
+            left.map(|(e, block)| (e as u32, *block)).collect::<Vec<_>>()
+        };
+        for (y, b) in blocks.iter().enumerate().map(|(y, _)| (y, gf::EXP[y])) {
+            for engine in engines() {
+                let case = format!("{y} of {count} by {}", engine.name());
+                let terms = survivors(&[y]);
+                expect(&case, &p, blocks[y], |dst| engine.solve_one(dst, &q, &terms, b));
+                for x in 0..y {
+                    let case = format!("{x} and {case}");
+                    let (terms, ab) = (survivors(&[x, y]), [gf::EXP[x], b]);
+                    let mut other = vec![0; length];
+                    expect(&case, &p, blocks[x], |dst| {
+                        engine.solve_two([dst, &mut other], [&p, &q], &terms, ab);
+                    });
+                    assert!(other == blocks[y], "{case}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Every kernel, by some vector unit: which version of it a call gets.
+//!
+//! - Few sources are an array, so that the compiler knows their number; see `walk.rs`.
+//! - Where every exponent has its block, Q takes the fastest form of Horner's rule.
+//! - What a stripe larger than the cache computes is streamed past it. Streaming always would cost
+//!   more than half the speed in cache, and never doing it up to a third outside.
+//!
+//! Each version is compiled by itself, for the unit ([`Native::run`]).
+
+use super::change::{SolveOne, SolveTwo, UpdatePq, UpdateQ};
+use super::pq::{Dense, Pq, PqMatches, Q, Sparse};
+use super::vector::Native;
+use super::walk::{Many, Streaming, Term, few};
+use super::xor::{Xor, XorInto, XorMatches};
+
+/// Past this many bytes touched, a stripe pushes itself out of a core's own cache before it is
+/// done.
+const CACHE: usize = 3 << 19;
+
+/// Evaluates an expression with `$few` standing for the sources: an array if they are few.
+macro_rules! by_count {
+    ($sources:expr, |$few:ident| $body:expr) => {
+        by_count!($sources, |$few| $body, 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+    };
+    ($sources:expr, |$few:ident| $body:expr, $($n:literal)*) => {
+        // Decided by the compiler: a unit that does not want them does not get them.
+        if !U::COUNTED {
+            let $few = Many($sources);
+            $body
+        } else {
+            match $sources.len() {
+                $($n => {
+                    let $few = few::<$n, _>($sources);
+                    $body
+                })*
+                _ => {
+                    let $few = Many($sources);
+                    $body
+                }
+            }
+        }
+    };
+}
+
+/// All that is asked of an engine. Lengths and exponents have been checked.
+pub(super) trait Kernels: Send + Sync {
+    fn xor(&self, dst: &mut [u8], sources: &[&[u8]]);
+    fn xor_into(&self, dst: &mut [u8], sources: &[&[u8]]);
+    fn xor_matches(&self, p: &[u8], sources: &[&[u8]]) -> bool;
+    fn pq(&self, p: &mut [u8], q: &mut [u8], blocks: &[Option<&[u8]>]);
+    fn q_only(&self, q: &mut [u8], blocks: &[Option<&[u8]>]);
+    fn pq_matches(&self, p: &[u8], q: &[u8], blocks: &[Option<&[u8]>]) -> (bool, bool);
+    fn update_q(&self, q: &mut [u8], coefficient: u8, old: &[u8], new: &[u8]);
+    fn update_pq(&self, p: &mut [u8], q: &mut [u8], coefficient: u8, old: &[u8], new: &[u8]);
+    fn solve_one(&self, x: &mut [u8], q: &[u8], terms: &[Term<'_>], coefficient: u8);
+    fn solve_two(&self, xy: [&mut [u8]; 2], pq: [&[u8]; 2], terms: &[Term<'_>], ab: [u8; 2]);
+}
+
+impl<U: Native> Kernels for U {
+    fn xor(&self, dst: &mut [u8], sources: &[&[u8]]) {
+        if outgrows_cache(dst.len(), sources.len() + 1) {
+            self.run(Streaming(Xor { dst, sources: Many(sources) }));
+        } else {
+            by_count!(sources, |sources| self.run(Xor { dst, sources }));
+        }
+    }
+
+    fn xor_into(&self, dst: &mut [u8], sources: &[&[u8]]) {
+        match *sources {
+            [one] => self.run(XorInto { dst, sources: [one] }),
+            [one, two] => self.run(XorInto { dst, sources: [one, two] }),
+            _ => self.run(XorInto { dst, sources: Many(sources) }),
+        }
+    }
+
+    fn xor_matches(&self, p: &[u8], sources: &[&[u8]]) -> bool {
+        by_count!(sources, |sources| self.run(XorMatches { p, sources }))
+    }
+
+    fn pq(&self, p: &mut [u8], q: &mut [u8], blocks: &[Option<&[u8]>]) {
+        if has_gaps(blocks) {
+            self.run(Pq { p, q, data: Sparse::from(&*terms(blocks)) });
+        } else if outgrows_cache(p.len(), blocks.len() + 2) {
+            self.run(Streaming(Pq { p, q, data: Dense(Many(blocks)) }));
+        } else {
+            by_count!(blocks, |blocks| self.run(Pq { p, q, data: Dense(blocks) }));
+        }
+    }
+
+    fn q_only(&self, q: &mut [u8], blocks: &[Option<&[u8]>]) {
+        if has_gaps(blocks) {
+            self.run(Q { q, data: Sparse::from(&*terms(blocks)) });
+        } else {
+            self.run(Q { q, data: Dense(Many(blocks)) });
+        }
+    }
+
+    fn pq_matches(&self, p: &[u8], q: &[u8], blocks: &[Option<&[u8]>]) -> (bool, bool) {
+        if has_gaps(blocks) {
+            self.run(PqMatches { p, q, data: Sparse::from(&*terms(blocks)) })
+        } else {
+            by_count!(blocks, |blocks| self.run(PqMatches { p, q, data: Dense(blocks) }))
+        }
+    }
+
+    fn update_q(&self, q: &mut [u8], coefficient: u8, old: &[u8], new: &[u8]) {
+        self.run(UpdateQ { q, coefficient, old, new });
+    }
+
+    fn update_pq(&self, p: &mut [u8], q: &mut [u8], coefficient: u8, old: &[u8], new: &[u8]) {
+        self.run(UpdatePq { p, q, coefficient, old, new });
+    }
+
+    fn solve_one(&self, x: &mut [u8], q: &[u8], terms: &[Term<'_>], coefficient: u8) {
+        self.run(SolveOne { x, q, data: Sparse::from(terms), coefficient });
+    }
+
+    fn solve_two(&self, xy: [&mut [u8]; 2], pq: [&[u8]; 2], terms: &[Term<'_>], ab: [u8; 2]) {
+        let ([x, y], [p, q]) = (xy, pq);
+        by_count!(terms, |sources| {
+            let data = Sparse { terms, sources };
+            self.run(SolveTwo { x, y, p, q, data, coefficients: ab });
+        });
+    }
+}
+
+/// Whether the results of a computation over so many blocks had better be streamed.
+fn outgrows_cache(length: usize, blocks: usize) -> bool {
+    length.saturating_mul(blocks) > CACHE
+}
+
+fn has_gaps(blocks: &[Option<&[u8]>]) -> bool {
+    blocks.iter().any(Option::is_none)
+}
+
+/// The blocks there are, from the highest exponent down.
+fn terms<'a>(blocks: &[Option<&'a [u8]>]) -> Vec<Term<'a>> {
+    let terms = (0..).zip(blocks).filter_map(|(exponent, block)| Some((exponent, (*block)?)));
+    let mut terms: Vec<_> = terms.collect();
+    terms.reverse();
+    terms
+}

@@ -1,0 +1,225 @@
+//! The kernels of P and Q: making and checking them.
+//!
+//! All visit memory once. At every place they load from all sources, compute in registers, and
+//! store the results. What is computed:
+//!
+//! - *Q* is Horner's rule: Σ g^e·D_e = D_0 + g·(D_1 + g·(D_2 + …)), from the highest exponent down.
+//!   It needs one constant, g, whatever the number of blocks. [`Unit::horner2`] takes two steps
+//!   together: q·g² + D_1·g + D_0 is two products that do not wait for each other, and one sum of
+//!   three. P falls off along the way.
+//! - *Q with gaps* between the exponents, which is what lost blocks leave, is Horner's rule again,
+//!   multiplying by g^gap.
+//! - *A check* adds the parity too and asks whether the sum is zero.
+//!
+//! For how kernels are built, see `xor.rs`.
+
+use super::gf;
+use super::vector::{Kernel, Unit};
+use super::walk::{Many, Place, Sources, Step, Streaming, Term, walk, walk_streaming};
+
+/// What P and Q are to be computed from, as a caller names it.
+pub(super) trait Data {
+    type Sums<F: Copy>: Sums<F>;
+
+    /// Must be `#[inline(always)]`.
+    fn prepare<U: Unit>(self, unit: U, length: usize) -> Self::Sums<U::Factor>;
+}
+
+/// Something that P and Q can be computed from. `F` is the unit's [`Unit::Factor`].
+pub(super) trait Sums<F> {
+    /// Σ D and Σ g^e·D at a place.
+    fn sums<U: Unit<Factor = F>>(&self, unit: U, place: impl Place) -> (U::V, U::V);
+}
+
+/// Sources whose index is their exponent.
+pub(super) struct Dense<S>(pub(super) S);
+
+impl<S: Sources> Data for Dense<S> {
+    type Sums<F: Copy> = Self;
+
+    #[inline(always)]
+    fn prepare<U: Unit>(self, _: U, length: usize) -> Self {
+        Self(self.0.cut(length))
+    }
+}
+
+impl<S: Sources, F> Sums<F> for Dense<S> {
+    #[inline(always)]
+    fn sums<U: Unit<Factor = F>>(&self, unit: U, place: impl Place) -> (U::V, U::V) {
+        let sources = &self.0;
+        let mut left = sources.count();
+        if left == 0 {
+            return (unit.zero(), unit.zero());
+        }
+        left -= 1;
+        let mut p = place.load(unit, sources.get(left));
+        let mut q = p;
+        if left % 2 == 1 {
+            left -= 1;
+            let data = place.load(unit, sources.get(left));
+            p = unit.xor(p, data);
+            q = unit.horner(q, data);
+        }
+        while left > 0 {
+            left -= 2;
+            let d1 = place.load(unit, sources.get(left + 1));
+            let d0 = place.load(unit, sources.get(left));
+            p = unit.xor3(p, d1, d0);
+            q = unit.horner2(q, d1, d0);
+        }
+        (p, q)
+    }
+}
+
+/// Sources under descending exponents, with gaps.
+pub(super) struct Sparse<'a, S> {
+    pub(super) terms: &'a [Term<'a>],
+    /// The blocks of the terms.
+    pub(super) sources: S,
+}
+
+/// The same, prepared.
+pub(super) struct Gapped<S, G> {
+    sources: S,
+    /// For each source, g to the distance from its exponent to the next, or to 0.
+    gaps: G,
+}
+
+impl<S: Sources> Data for Sparse<'_, S> {
+    type Sums<F: Copy> = Gapped<S, S::Each<F>>;
+
+    #[inline(always)]
+    fn prepare<U: Unit>(self, unit: U, length: usize) -> Gapped<S, S::Each<U::Factor>> {
+        let mut gaps = self.sources.each(unit.factor(0));
+        for (i, gap) in gaps.as_mut().iter_mut().enumerate() {
+            let next = self.terms.get(i + 1).map_or(0, |(exponent, _)| *exponent);
+            *gap = unit.factor(gf::exp(self.terms[i].0 - next));
+        }
+        Gapped { sources: self.sources.cut(length), gaps }
+    }
+}
+
+impl<'a> From<&'a [Term<'a>]> for Sparse<'a, Many<'a, Term<'a>>> {
+    fn from(terms: &'a [Term<'a>]) -> Self {
+        Self { terms, sources: Many(terms) }
+    }
+}
+
+impl<S: Sources, G: AsRef<[F]>, F: Copy> Sums<F> for Gapped<S, G> {
+    #[inline(always)]
+    fn sums<U: Unit<Factor = F>>(&self, unit: U, place: impl Place) -> (U::V, U::V) {
+        let (mut p, mut q) = (unit.zero(), unit.zero());
+        for (i, gap) in self.gaps.as_ref().iter().enumerate() {
+            let data = place.load(unit, self.sources.get(i));
+            p = unit.xor(p, data);
+            q = unit.times(unit.xor(q, data), *gap);
+        }
+        (p, q)
+    }
+}
+
+/// p = Σ D, q = Σ g^e·D, where e is the index of D.
+pub(super) struct Pq<'a, D> {
+    pub(super) p: &'a mut [u8],
+    pub(super) q: &'a mut [u8],
+    pub(super) data: D,
+}
+
+impl<D: Data> Kernel for Pq<'_, D> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<U: Unit>(self, unit: U) {
+        let (length, p) = (self.p.len(), self.p);
+        let (q, data) = (&mut self.q[..length], self.data.prepare(unit, length));
+        walk::<2, _>(unit, length, Pq { p, q, data });
+    }
+}
+
+impl<D: Data> Kernel for Streaming<Pq<'_, D>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<U: Unit>(self, unit: U) {
+        let Pq { p, q, data } = self.0;
+        let (length, data) = (p.len(), data.prepare(unit, p.len()));
+        walk_streaming::<2, _>(unit, length, Pq { p, q, data });
+    }
+}
+
+impl<D: Sums<F>, F> Step<F> for Pq<'_, D> {
+    #[inline(always)]
+    fn step<U: Unit<Factor = F>, P: Place>(&mut self, unit: U, place: P) -> bool {
+        let (p, q) = self.data.sums(unit, place);
+        place.store(unit, p, self.p);
+        place.store(unit, q, self.q);
+        true
+    }
+}
+
+/// q = Σ g^e·D, where e is the index of D.
+pub(super) struct Q<'a, D> {
+    pub(super) q: &'a mut [u8],
+    pub(super) data: D,
+}
+
+impl<D: Data> Kernel for Q<'_, D> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<U: Unit>(self, unit: U) {
+        let (length, data) = (self.q.len(), self.data.prepare(unit, self.q.len()));
+        walk::<2, _>(unit, length, Q { q: self.q, data });
+    }
+}
+
+impl<D: Sums<F>, F> Step<F> for Q<'_, D> {
+    #[inline(always)]
+    fn step<U: Unit<Factor = F>, P: Place>(&mut self, unit: U, place: P) -> bool {
+        let (_, q) = self.data.sums(unit, place);
+        place.store(unit, q, self.q);
+        true
+    }
+}
+
+/// Whether p = Σ D, and whether q = Σ g^e·D, where e is the index of D.
+pub(super) struct PqMatches<'a, D> {
+    pub(super) p: &'a [u8],
+    pub(super) q: &'a [u8],
+    pub(super) data: D,
+}
+
+impl<D: Data> Kernel for PqMatches<'_, D> {
+    type Output = (bool, bool);
+
+    #[inline(always)]
+    fn run<U: Unit>(self, unit: U) -> (bool, bool) {
+        let (length, p) = (self.p.len(), self.p);
+        let (q, data) = (&self.q[..length], self.data.prepare(unit, length));
+        let mut right = (true, true);
+        let stripe = PqMatches { p, q, data };
+        walk::<2, _>(unit, length, PqCheck { stripe, right: &mut right });
+        right
+    }
+}
+
+/// A check under way.
+struct PqCheck<'a, D> {
+    stripe: PqMatches<'a, D>,
+    right: &'a mut (bool, bool),
+}
+
+impl<D: Sums<F>, F> Step<F> for PqCheck<'_, D> {
+    #[inline(always)]
+    fn step<U: Unit<Factor = F>, P: Place>(&mut self, unit: U, place: P) -> bool {
+        let (p, q) = self.stripe.data.sums(unit, place);
+        let p = unit.xor(p, place.load(unit, self.stripe.p));
+        let q = unit.xor(q, place.load(unit, self.stripe.q));
+        if unit.is_zero(unit.or(p, q)) {
+            return true;
+        }
+        self.right.0 &= unit.is_zero(p);
+        self.right.1 &= unit.is_zero(q);
+        self.right.0 || self.right.1
+    }
+}

@@ -1,0 +1,126 @@
+//! The kernels of P alone: making it, adding to it, checking it.
+//!
+//! P is a sum, and nothing but loading limits it. Units that add three vectors at once
+//! ([`Unit::xor3`]) fold in two blocks at a time.
+//!
+//! A kernel is a struct of its arguments. Told to run, it prepares itself and walks; at each place
+//! the walk takes its [`Step`]. The arguments are trusted: the front door has checked that all
+//! slices of a call are equally long. (If they were not, a slice index would panic.)
+
+use super::vector::{Kernel, Unit};
+use super::walk::{Place, Sources, Step, Streaming, walk, walk_streaming};
+
+/// Σ of the sources at a place.
+#[inline(always)]
+fn sum<U: Unit>(unit: U, place: impl Place, sources: &impl Sources) -> U::V {
+    let count = sources.count();
+    if count == 0 {
+        return unit.zero();
+    }
+    let mut left = count - 1;
+    let mut sum = place.load(unit, sources.get(left));
+    if left % 2 == 1 {
+        left -= 1;
+        sum = unit.xor(sum, place.load(unit, sources.get(left)));
+    }
+    while left > 0 {
+        left -= 2;
+        let second = place.load(unit, sources.get(left + 1));
+        let first = place.load(unit, sources.get(left));
+        sum = unit.xor3(sum, second, first);
+    }
+    sum
+}
+
+/// Vectors abreast: more streams at once want longer steps in each.
+#[inline(always)]
+fn walk_sum<S: Sources, U: Unit>(unit: U, length: usize, step: impl Step<U::Factor>) -> bool {
+    if matches!(S::COUNT, Some(..12)) {
+        walk::<2, _>(unit, length, step)
+    } else {
+        walk::<4, _>(unit, length, step)
+    }
+}
+
+/// dst = Σ sources.
+pub(super) struct Xor<'a, S> {
+    pub(super) dst: &'a mut [u8],
+    pub(super) sources: S,
+}
+
+impl<S: Sources> Kernel for Xor<'_, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<U: Unit>(self, unit: U) {
+        let (length, sources) = (self.dst.len(), self.sources.cut(self.dst.len()));
+        walk_sum::<S, _>(unit, length, Xor { dst: self.dst, sources });
+    }
+}
+
+impl<S: Sources> Kernel for Streaming<Xor<'_, S>> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<U: Unit>(self, unit: U) {
+        walk_streaming::<4, _>(unit, self.0.dst.len(), self.0);
+    }
+}
+
+impl<S: Sources, F> Step<F> for Xor<'_, S> {
+    #[inline(always)]
+    fn step<U: Unit<Factor = F>, P: Place>(&mut self, unit: U, place: P) -> bool {
+        place.store(unit, sum(unit, place, &self.sources), self.dst);
+        true
+    }
+}
+
+/// dst += Σ sources.
+pub(super) struct XorInto<'a, S> {
+    pub(super) dst: &'a mut [u8],
+    pub(super) sources: S,
+}
+
+impl<S: Sources> Kernel for XorInto<'_, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<U: Unit>(self, unit: U) {
+        let (length, sources) = (self.dst.len(), self.sources.cut(self.dst.len()));
+        walk_sum::<S, _>(unit, length, XorInto { dst: self.dst, sources });
+    }
+}
+
+impl<S: Sources, F> Step<F> for XorInto<'_, S> {
+    #[inline(always)]
+    fn step<U: Unit<Factor = F>, P: Place>(&mut self, unit: U, place: P) -> bool {
+        let before = place.load(unit, self.dst);
+        let after = unit.xor(before, sum(unit, place, &self.sources));
+        place.store(unit, after, self.dst);
+        true
+    }
+}
+
+/// Whether p = Σ sources.
+pub(super) struct XorMatches<'a, S> {
+    pub(super) p: &'a [u8],
+    pub(super) sources: S,
+}
+
+impl<S: Sources> Kernel for XorMatches<'_, S> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<U: Unit>(self, unit: U) -> bool {
+        let (length, sources) = (self.p.len(), self.sources.cut(self.p.len()));
+        walk_sum::<S, _>(unit, length, XorMatches { p: self.p, sources })
+    }
+}
+
+impl<S: Sources, F> Step<F> for XorMatches<'_, S> {
+    #[inline(always)]
+    fn step<U: Unit<Factor = F>, P: Place>(&mut self, unit: U, place: P) -> bool {
+        let p = place.load(unit, self.p);
+        unit.is_zero(unit.xor(p, sum(unit, place, &self.sources)))
+    }
+}

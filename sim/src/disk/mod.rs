@@ -1,0 +1,452 @@
+//! A disk that keeps exactly what it promised, in virtual time.
+//!
+//! The promises of [`holdfast_core::block`] are taken by the letter, in the least convenient way:
+//!
+//! - requests in flight together land in the order of their latencies, which are dice;
+//! - a write lands when it is answered; what is in flight when the power fails lands in part,
+//!   block by block;
+//! - an answered write may be lost until a flush *submitted after* the answer has been answered;
+//! - a FUA write is durable from its answer on, and not a step earlier.
+//!
+//! On top of that a disk can be broken: see [`fault`] for the ways. Power fails for all disks at
+//! once: see [`Pulse`].
+
+mod cache;
+pub mod fault;
+mod pulse;
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use holdfast_core::block::{BlockDevice, Completions, Durability, Fault, Geometry, Op, Request};
+use holdfast_core::rng::Rng;
+use holdfast_core::size::SECTOR_BYTES;
+use holdfast_core::time::{Duration, Instant};
+
+pub use fault::Silent;
+pub use pulse::Pulse;
+pub(crate) use pulse::mix;
+
+use crate::world::VirtualClock;
+use cache::{BLOCK, Cache};
+use fault::Defects;
+
+/// How long a disk takes, in ticks: equally likely between `least` and `most`, and now and then
+/// ten times that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Latency {
+    /// Shortest, in ticks.
+    pub least: u32,
+    /// Longest, in ticks.
+    pub most: u32,
+}
+
+/// The grain of a disk's answers: things that are equally late are answered together.
+pub const TICK: Duration = Duration::from_micros(20);
+
+/// A request on its way.
+#[derive(Debug)]
+struct Pending {
+    due: Instant,
+    order: u64,
+    request: Request,
+    fate: Fate,
+    /// For a flush: writes up to this number had completed when it was submitted.
+    covers: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Answered when due.
+    Normal,
+    /// Not answered until released.
+    Held,
+    /// The device went away: answered with an error.
+    Severed,
+}
+
+/// The simulated disk. See the [module](self) for what it promises.
+#[derive(Debug)]
+pub struct SimDisk {
+    id: u64,
+    geometry: Geometry,
+    clock: VirtualClock,
+    pulse: Rc<Pulse>,
+    rng: Rng,
+    latency: Latency,
+    image: Vec<u8>,
+    cache: Cache,
+    queue: Vec<Pending>,
+    orders: u64,
+    writes: u64,
+    defects: Defects,
+    /// Silent faults strike from this sector on: metadata is spared.
+    data_offset: u64,
+    data_reads: u64,
+    /// Something was refused because the disk was gone.
+    missed: bool,
+}
+
+impl SimDisk {
+    /// A zeroed disk. `rng` decides latencies and what torn writes leave behind.
+    pub fn new(
+        id: u64,
+        sectors: u64,
+        latency: Latency,
+        clock: VirtualClock,
+        pulse: Rc<Pulse>,
+        rng: Rng,
+    ) -> Self {
+        let geometry = Geometry { discard_zeroes: true, ..Geometry::new(sectors) };
+        Self {
+            id,
+            geometry,
+            clock,
+            pulse,
+            rng,
+            latency,
+            image: vec![0; (sectors * SECTOR_BYTES) as usize],
+            cache: Cache::default(),
+            queue: Vec::new(),
+            orders: 0,
+            writes: 0,
+            defects: Defects { slowness: 1, ..Defects::default() },
+            data_offset: 0,
+            data_reads: 0,
+            missed: false,
+        }
+    }
+
+    /// What readers see, beneath the queue and the defects.
+    pub fn image(&self) -> &[u8] {
+        &self.image
+    }
+
+    /// Puts bytes on the medium behind the device's back, durably.
+    pub fn put(&mut self, sector: u64, bytes: &[u8]) {
+        let at = (sector * SECTOR_BYTES) as usize;
+        self.image[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Where the data begins: reads from there on are counted, silent faults strike there.
+    pub const fn set_data_offset(&mut self, sector: u64) {
+        self.data_offset = sector;
+    }
+
+    /// Reads of data answered so far.
+    pub const fn data_reads(&self) -> u64 {
+        self.data_reads
+    }
+
+    /// Whether it answers at all.
+    pub const fn is_gone(&self) -> bool {
+        self.defects.gone
+    }
+
+    /// Whether something was asked of it while it was gone.
+    pub const fn has_missed(&self) -> bool {
+        self.missed
+    }
+
+    /// Whether all these sectors can be read.
+    pub fn is_readable(&self, range: Range<u64>) -> bool {
+        !self.defects.gone && self.defects.readable(range)
+    }
+
+    /// Whether some sector cannot be read.
+    pub fn has_bad_sectors(&self) -> bool {
+        !self.defects.latent.is_empty() || !self.defects.dead.is_empty()
+    }
+
+    /// Goes away. What is in flight lands in part and is answered with an error.
+    pub fn vanish(&mut self) {
+        self.defects.gone = true;
+        self.missed |= !self.queue.is_empty();
+        let now = self.clock.time();
+        for index in 0..self.queue.len() {
+            self.land_in_part(index);
+            self.queue[index].fate = Fate::Severed;
+            self.queue[index].due = self.queue[index].due.min(now + TICK * 4);
+        }
+    }
+
+    /// Is back, with what it had when it went.
+    pub const fn come_back(&mut self) {
+        self.defects.gone = false;
+    }
+
+    /// These sectors cannot be read until they are written.
+    pub fn add_latent(&mut self, range: Range<u64>) {
+        self.defects.latent.extend(range);
+    }
+
+    /// These sectors can be neither read nor written.
+    pub fn add_dead(&mut self, range: Range<u64>) {
+        self.defects.dead.extend(range);
+    }
+
+    /// Flips bits on the medium.
+    pub fn corrupt(&mut self, range: Range<u64>) {
+        let bytes = range.start as usize * BLOCK..range.end as usize * BLOCK;
+        for byte in self.image[bytes].iter_mut().step_by(37) {
+            *byte ^= 0x5a;
+        }
+    }
+
+    /// The next write of data does this instead.
+    pub const fn set_silent(&mut self, silent: Silent) {
+        self.defects.silent = Some(silent);
+    }
+
+    /// Whether there is no room for writes.
+    pub const fn set_full(&mut self, full: bool) {
+        self.defects.full = full;
+    }
+
+    /// Whether writes are refused. As real ones, the disk does not tell beforehand.
+    pub const fn set_read_only(&mut self, read_only: bool) {
+        self.defects.read_only = read_only;
+    }
+
+    /// Whether flushes do nothing.
+    pub const fn set_lying(&mut self, lying: bool) {
+        self.defects.lying = lying;
+    }
+
+    /// Every latency is this many times as long.
+    pub const fn set_slowness(&mut self, times: u32) {
+        self.defects.slowness = times;
+    }
+
+    /// So many of the next requests are not answered until released.
+    pub const fn stick(&mut self, requests: u32) {
+        self.defects.sticky = requests;
+    }
+
+    /// What is stuck goes on.
+    pub fn release(&mut self) {
+        self.defects.sticky = 0;
+        let now = self.clock.time();
+        for pending in &mut self.queue {
+            if pending.fate == Fate::Held {
+                (pending.fate, pending.due) = (Fate::Normal, now + TICK);
+            }
+        }
+    }
+
+    /// Ends every fault that time or a technician can end; what is on the medium stays as it is.
+    pub fn repair(&mut self) {
+        self.release();
+        let latent = std::mem::take(&mut self.defects.latent);
+        let gone = self.defects.gone;
+        self.defects = Defects { slowness: 1, latent, gone, ..Defects::default() };
+    }
+
+    /// The process using the disk dies: what was answered stays, what was in flight lands in part.
+    pub fn kill(&mut self) {
+        for index in 0..self.queue.len() {
+            self.land_in_part(index);
+        }
+        self.queue.clear();
+    }
+
+    /// The power fails: of what is not durable any subset is left, block by block.
+    pub fn power_cut(&mut self, rng: &mut Rng) {
+        self.kill();
+        self.cache.cut_at_random(&mut self.image, rng);
+        self.defects.sticky = 0;
+    }
+
+    /// Blocks whose contents a power cut would leave to chance, and how many contents each has.
+    pub fn crash_choices(&self) -> Vec<(u64, usize)> {
+        self.cache.choices()
+    }
+
+    /// As a power cut would, leaves one open block with the contents numbered `choice`, oldest
+    /// first.
+    pub fn power_cut_one(&mut self, block: u64, choice: usize) {
+        self.cache.cut_one(&mut self.image, block, choice);
+    }
+
+    /// Some blocks of a request in flight land.
+    fn land_in_part(&mut self, index: usize) {
+        let pending = &self.queue[index];
+        if pending.fate == Fate::Severed
+            || !pending.request.op.is_write()
+            || self.geometry.check(&pending.request).is_err()
+            || self.defects.refuses(&pending.request.op).is_some_and(|f| f != Fault::Gone)
+        {
+            return;
+        }
+        let (from, sectors) = (pending.request.sector, pending.request.op.sectors());
+        let data = match &pending.request.op {
+            Op::Write(data, _) => Some(data.clone()),
+            _ => None,
+        };
+        self.writes += 1;
+        for block in 0..sectors {
+            if self.rng.below(2) == 0 {
+                let at = block as usize * BLOCK;
+                self.land(from + block, 1, data.as_ref().map(|d| &d[at..at + BLOCK]));
+            }
+        }
+    }
+
+    /// Writes blocks, zeros if there is no data.
+    fn land(&mut self, sector: u64, sectors: u64, data: Option<&[u8]>) {
+        let bytes = sector as usize * BLOCK..(sector + sectors) as usize * BLOCK;
+        self.cache.note(self.writes, sector, &self.image[bytes.clone()]);
+        match data {
+            Some(data) => self.image[bytes].copy_from_slice(data),
+            None => self.image[bytes].fill(0),
+        }
+        self.defects.heal(sector..sector + sectors);
+    }
+
+    fn write(&mut self, sector: u64, data: Option<&[u8]>, sectors: u64) -> Result<(), Fault> {
+        let range = sector..sector + sectors;
+        let dead = self.defects.dead.range(range).next().is_some();
+        let silent = match sector >= self.data_offset {
+            true => self.defects.silent.take(),
+            false => None,
+        };
+        self.writes += 1;
+        match silent {
+            _ if dead => self.write_some(sector, data, sectors),
+            None => self.land(sector, sectors, data),
+            Some(Silent::Lost) => {}
+            Some(Silent::Torn) => self.write_some(sector, data, sectors),
+            Some(Silent::Misdirected(by)) => {
+                let room = self.geometry.sectors - self.data_offset - sectors;
+                let there = self.data_offset + (sector - self.data_offset + by) % (room + 1);
+                self.land(there, sectors, data);
+            }
+        }
+        if dead { Err(Fault::Medium) } else { Ok(()) }
+    }
+
+    /// A random subset of the blocks lands; dead ones never do.
+    fn write_some(&mut self, sector: u64, data: Option<&[u8]>, sectors: u64) {
+        for block in 0..sectors {
+            if self.rng.below(2) == 0 && !self.defects.dead.contains(&(sector + block)) {
+                let at = block as usize * BLOCK;
+                self.land(sector + block, 1, data.map(|data| &data[at..at + BLOCK]));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, sector: u64, op: &mut Op, covers: u64) -> Result<(), Fault> {
+        if let Some(fault) = self.defects.refuses(op) {
+            return Err(fault);
+        }
+        let sectors = op.sectors();
+        match op {
+            Op::Read(buf) => {
+                if !self.defects.readable(sector..sector + sectors) {
+                    return Err(Fault::Medium);
+                }
+                self.data_reads += u64::from(sector >= self.data_offset);
+                let at = sector as usize * BLOCK;
+                let len = buf.len();
+                buf.copy_from_slice(&self.image[at..at + len]);
+                Ok(())
+            }
+            Op::Write(data, durability) => {
+                let result = self.write(sector, Some(data), sectors);
+                if *durability == Durability::Fua && result.is_ok() && !self.defects.lying {
+                    self.cache.settled(sector..sector + sectors);
+                }
+                result
+            }
+            Op::Zero(_) | Op::Discard(_) => self.write(sector, None, sectors),
+            Op::Flush => {
+                if !self.defects.lying {
+                    self.cache.flushed(covers);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn delay(&mut self) -> Duration {
+        let Latency { least, most } = self.latency;
+        let ticks = self.rng.within(u64::from(least)..u64::from(most) + 1) as u32;
+        let tail = if self.rng.below(32) == 0 { 10 } else { 1 };
+        TICK * (ticks * tail * self.defects.slowness)
+    }
+
+    fn answer(&mut self, pending: Pending, finished: &mut Completions) {
+        let Pending { mut request, fate, covers, .. } = pending;
+        let checked = match fate {
+            Fate::Severed => Err(Fault::Gone),
+            _ => self.geometry.check(&request),
+        };
+        let (sector, kind) = (request.sector, kind_number(&request.op));
+        let result = match checked {
+            Ok(()) => self.carry_out(sector, &mut request.op, covers),
+            Err(fault) => Err(fault),
+        };
+        self.missed |= result == Err(Fault::Gone);
+        let outcome = result.map_or_else(|fault| fault as u64 + 1, |()| 0);
+        let time = self.clock.time().as_nanos() / 1000;
+        self.pulse.step(self.id << 56 ^ kind << 52 ^ outcome << 48 ^ sector << 24 ^ time);
+        finished.push(request.complete(result));
+    }
+}
+
+const fn kind_number(op: &Op) -> u64 {
+    match op {
+        Op::Read(_) => 0,
+        Op::Write(_, Durability::Cached) => 1,
+        Op::Write(_, Durability::Fua) => 2,
+        Op::Flush => 3,
+        Op::Discard(_) => 4,
+        Op::Zero(_) => 5,
+    }
+}
+
+impl BlockDevice for SimDisk {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn submit(&mut self, request: Request) -> Result<(), Request> {
+        if self.queue.len() >= self.geometry.queue_depth as usize {
+            return Err(request);
+        }
+        let fate = match self.defects.sticky {
+            0 => Fate::Normal,
+            _ => {
+                self.defects.sticky -= 1;
+                Fate::Held
+            }
+        };
+        let due = self.clock.time() + self.delay();
+        let (order, covers) = (self.orders, self.writes);
+        self.orders += 1;
+        self.queue.push(Pending { due, order, request, fate, covers });
+        Ok(())
+    }
+
+    fn poll(&mut self, now: Instant, finished: &mut Completions) {
+        while !self.pulse.is_out() {
+            let ready = self.queue.iter().enumerate();
+            let ready = ready.filter(|(_, p)| p.fate != Fate::Held && p.due <= now);
+            let Some((index, _)) = ready.min_by_key(|(_, p)| (p.due, p.order)) else {
+                return;
+            };
+            let pending = self.queue.swap_remove(index);
+            self.answer(pending, finished);
+        }
+    }
+
+    fn poll_at(&self) -> Option<Instant> {
+        if self.pulse.is_out() {
+            return None;
+        }
+        self.queue.iter().filter(|p| p.fate != Fate::Held).map(|p| p.due).min()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,467 @@
+//! What a reader may legally see, sector by sector.
+//!
+//! The ledger writes down every request to the array with the moments at which it was submitted
+//! and answered, and knows from that alone which contents are right. It never asks the array.
+//!
+//! Words. An *era* lasts from one crash to the next. A sector's *base* is what it may have held
+//! when the era began: one value, or several after a crash. A write *supersedes* what had been
+//! answered before the write was submitted, once the write itself is answered well. A write is
+//! *durable* when it is answered and either carried FUA or was answered before a flush was
+//! submitted that has been answered too.
+//!
+//! What follows:
+//!
+//! - a read may return what nothing superseded before the read was submitted;
+//! - a write answered with an error, or not answered, may have happened or not;
+//! - after a killed process the base is what a read could have returned; after a power cut it is
+//!   what no *durable* write superseded;
+//! - what was read stays until it is written: of several values the first reader sees chooses.
+
+use crate::content::Value;
+use crate::rows::RowSet;
+use crate::rows::Rows;
+
+/// A moment in the order of requests and answers.
+type Moment = u32;
+
+/// Not answered.
+const NEVER: Moment = Moment::MAX;
+
+/// How a crash treats what is in caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// The process dies; the disks do not notice.
+    Kill,
+    /// The power fails; what is not durable may be gone.
+    PowerCut,
+}
+
+/// Why a value is not legal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// A write that was promised is gone.
+    Lost,
+    /// A value that had been read was replaced by an older or parallel one.
+    Changed,
+    /// Never written, and not what it was.
+    Untouched,
+    /// Contents nobody wrote there.
+    Invented,
+}
+
+/// A write, a zeroing or a discard.
+#[derive(Clone, Copy, Debug)]
+struct Write {
+    value: Value,
+    sector: u64,
+    sectors: u64,
+    submitted: Moment,
+    answered: Moment,
+    ok: bool,
+    fua: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    write: u32,
+    older: u32,
+}
+
+const END: u32 = u32::MAX;
+
+/// What one sector was seen to hold.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    value: Value,
+    at: Moment,
+}
+
+/// The ledger of an array. See the [module](self) for what it knows.
+#[derive(Debug)]
+pub struct Ledger {
+    now: Moment,
+    writes: Vec<Write>,
+    links: Vec<Link>,
+    /// The newest write to each sector in this era.
+    newest: Vec<u32>,
+    /// One value per sector; the other possible ones are in `others`.
+    base: Vec<Value>,
+    others: std::collections::BTreeMap<u64, Vec<Value>>,
+    seen: Vec<Option<Seen>>,
+    /// Readers who asked before this saw something that has been forgotten since.
+    forgotten: Moment,
+    /// Answers before this moment are durable.
+    flushed: Moment,
+    flushes: Vec<Moment>,
+}
+
+/// Names a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteId(u32);
+
+/// Names a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlushId(u32);
+
+impl Ledger {
+    /// An array of zeros.
+    pub fn zeroed(sectors: u64) -> Self {
+        Self {
+            now: 1,
+            writes: Vec::new(),
+            links: Vec::new(),
+            newest: vec![END; sectors as usize],
+            base: vec![Value::ZERO; sectors as usize],
+            others: std::collections::BTreeMap::new(),
+            seen: vec![None; sectors as usize],
+            forgotten: 0,
+            flushed: 0,
+            flushes: Vec::new(),
+        }
+    }
+
+    const fn tick(&mut self) -> Moment {
+        self.now += 1;
+        self.now
+    }
+
+    /// The present moment, for a read that is submitted now.
+    pub const fn moment(&mut self) -> u32 {
+        self.tick()
+    }
+
+    /// A write of `value` is submitted.
+    pub fn submit_write(&mut self, sector: u64, sectors: u64, value: Value, fua: bool) -> WriteId {
+        let submitted = self.tick();
+        let id = self.writes.len() as u32;
+        self.writes.push(Write {
+            value,
+            sector,
+            sectors,
+            submitted,
+            answered: NEVER,
+            ok: false,
+            fua,
+        });
+        for sector in sector..sector + sectors {
+            let older =
+                std::mem::replace(&mut self.newest[sector as usize], self.links.len() as u32);
+            self.links.push(Link { write: id, older });
+        }
+        WriteId(id)
+    }
+
+    /// A write is answered.
+    pub fn answer_write(&mut self, id: WriteId, ok: bool) {
+        let now = self.tick();
+        let write = &mut self.writes[id.0 as usize];
+        (write.answered, write.ok) = (now, ok);
+    }
+
+    /// A flush is submitted.
+    pub fn submit_flush(&mut self) -> FlushId {
+        let now = self.tick();
+        self.flushes.push(now);
+        FlushId(self.flushes.len() as u32 - 1)
+    }
+
+    /// A flush is answered well.
+    pub fn answer_flush(&mut self, id: FlushId) {
+        self.tick();
+        self.flushed = self.flushed.max(self.flushes[id.0 as usize]);
+    }
+
+    /// Everything answered so far is durable: the array was stopped in good order.
+    pub fn flushed_all(&mut self) {
+        self.flushed = self.tick();
+    }
+
+    fn writes_of(&self, sector: u64) -> impl Iterator<Item = Write> {
+        let mut link = self.newest[sector as usize];
+        std::iter::from_fn(move || {
+            let Link { write, older } = *self.links.get(link as usize)?;
+            link = older;
+            Some(self.writes[write as usize])
+        })
+    }
+
+    const fn is_durable(&self, write: &Write) -> bool {
+        write.ok && (write.fua || write.answered < self.flushed)
+    }
+
+    /// Whether `sector` may hold `value` as far as `supersedes` goes: the moment at which the
+    /// youngest superseding write was submitted.
+    fn allows(&self, sector: u64, value: Value, youngest: Moment) -> bool {
+        let written = |write: Write| write.value == value && write.answered >= youngest;
+        let base = || {
+            self.base[sector as usize] == value
+                || self.others.get(&sector).is_some_and(|others| others.contains(&value))
+        };
+        (youngest == 0 && base()) || self.writes_of(sector).any(written)
+    }
+
+    /// When the youngest write that `counts` was submitted; 0 if none does.
+    fn youngest(&self, sector: u64, counts: impl Fn(&Write) -> bool) -> Moment {
+        self.writes_of(sector).filter(counts).map(|write| write.submitted).max().unwrap_or(0)
+    }
+
+    /// A reader who asked at `asked` was told `value`. Whether that is right; if so, if nobody is
+    /// writing there and it is `binding`, it is remembered.
+    pub fn read(
+        &mut self,
+        sector: u64,
+        value: Value,
+        asked: u32,
+        binding: bool,
+    ) -> Result<(), Wrong> {
+        if self.newest[sector as usize] == END && self.others.is_empty() {
+            // The usual case of a sector nobody has touched.
+            return if self.base[sector as usize] == value {
+                Ok(())
+            } else {
+                Err(self.verdict(sector, value))
+            };
+        }
+        let youngest = self.youngest(sector, |write| write.ok && write.answered < asked);
+        if !self.allows(sector, value, youngest) {
+            return Err(self.verdict(sector, value));
+        }
+        if let Some(seen) = self.seen[sector as usize].filter(|seen| seen.at < asked) {
+            let newer = |write: Write| write.value == value && write.answered > seen.at;
+            if seen.value != value && !self.writes_of(sector).any(newer) {
+                return Err(Wrong::Changed);
+            }
+        }
+        // A reader among writers may have seen what was there before them.
+        let alone = self.writes_of(sector).all(|write| write.answered < asked);
+        if binding && alone && self.forgotten < asked {
+            let at = self.tick();
+            self.seen[sector as usize] = Some(Seen { value, at });
+        }
+        Ok(())
+    }
+
+    fn verdict(&self, sector: u64, value: Value) -> Wrong {
+        match () {
+            () if value.is_invented() => Wrong::Invented,
+            () if self.newest[sector as usize] == END
+                && self.base[sector as usize] == Value::ZERO =>
+            {
+                Wrong::Untouched
+            }
+            () => Wrong::Lost,
+        }
+    }
+
+    /// Everything a reader may see now, for messages.
+    pub fn legal(&self, sector: u64) -> Vec<Value> {
+        let youngest = self.youngest(sector, |write| write.ok);
+        self.candidates(sector, youngest)
+    }
+
+    fn candidates(&self, sector: u64, youngest: Moment) -> Vec<Value> {
+        let mut values: Vec<Value> = self
+            .writes_of(sector)
+            .filter(|write| write.answered >= youngest)
+            .map(|write| write.value)
+            .collect();
+        if youngest == 0 {
+            values.push(self.base[sector as usize]);
+            values.extend(self.others.get(&sector).into_iter().flatten());
+        }
+        values.sort_unstable();
+        values.dedup();
+        values
+    }
+
+    /// Runs of sectors that could have several values since the last crash.
+    pub fn open_choices(&self) -> Vec<(u64, u64)> {
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for &sector in self.others.keys() {
+            match runs.last_mut() {
+                Some((start, sectors)) if *start + *sectors == sector => *sectors += 1,
+                _ => runs.push((sector, 1)),
+            }
+        }
+        runs
+    }
+
+    /// What was seen in these rows is no longer binding: where copies may differ, the one that
+    /// was read is gone.
+    pub fn forget_seen(&mut self, rows: &Rows, which: &RowSet) {
+        self.forgotten = self.tick();
+        for sector in 0..self.seen.len() as u64 {
+            if self.seen[sector as usize].is_some() && which.contains(rows.of(sector)) {
+                self.seen[sector as usize] = None;
+            }
+        }
+    }
+
+    /// Rows whose members a crash now would leave in disagreement.
+    pub fn rows_in_doubt(&self, rows: &Rows, crash: Crash, doubt: &mut RowSet) {
+        for write in &self.writes {
+            let settled = match crash {
+                Crash::Kill => write.answered != NEVER,
+                Crash::PowerCut => self.is_durable(write),
+            };
+            if !settled {
+                for sector in write.sector..write.sector + write.sectors {
+                    doubt.insert(rows.of(sector));
+                }
+            }
+        }
+    }
+
+    /// Rows of a write.
+    pub fn rows_of(&self, id: WriteId, rows: &Rows, set: &mut RowSet) {
+        let write = &self.writes[id.0 as usize];
+        for sector in write.sector..write.sector + write.sectors {
+            set.insert(rows.of(sector));
+        }
+    }
+
+    /// The machine stops in the middle of everything; a new era begins.
+    pub fn crash(&mut self, crash: Crash) {
+        let mut others = std::collections::BTreeMap::new();
+        for sector in 0..self.base.len() as u64 {
+            if self.newest[sector as usize] == END && !self.others.contains_key(&sector) {
+                self.seen[sector as usize] = None;
+                continue;
+            }
+            let youngest = match crash {
+                Crash::Kill => self.youngest(sector, |write| write.ok),
+                Crash::PowerCut => self.youngest(sector, |write| self.is_durable(write)),
+            };
+            let mut values = self.candidates(sector, youngest);
+            self.keep_what_was_seen(sector, crash, &mut values);
+            self.base[sector as usize] = values[0];
+            if values.len() > 1 {
+                others.insert(sector, values[1..].to_vec());
+            }
+            self.newest[sector as usize] = END;
+            self.seen[sector as usize] = None;
+        }
+        self.others = others;
+        self.writes.clear();
+        self.links.clear();
+    }
+
+    /// A value that was read stays over a crash if it had been there since the last one, or has
+    /// been made durable since it was read.
+    fn keep_what_was_seen(&self, sector: u64, crash: Crash, values: &mut Vec<Value>) {
+        let Some(seen) = self.seen[sector as usize] else { return };
+        let untouched = self.newest[sector as usize] == END;
+        if crash == Crash::Kill || untouched || seen.at < self.flushed {
+            let newer = |value: &Value| {
+                let later = |write: Write| write.value == *value && write.answered > seen.at;
+                self.writes_of(sector).any(later)
+            };
+            values.retain(|value| *value == seen.value || newer(value));
+        }
+    }
+
+    /// From now on the sector holds this, whatever it may have held: it was beyond saving and has
+    /// been looked at.
+    pub fn settle(&mut self, sector: u64, value: Value) {
+        self.newest[sector as usize] = END;
+        self.others.remove(&sector);
+        self.base[sector as usize] = value;
+        self.seen[sector as usize] = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Value = Value::written(1);
+    const B: Value = Value::written(2);
+    const C: Value = Value::written(3);
+
+    fn write(ledger: &mut Ledger, value: Value) {
+        let id = ledger.submit_write(0, 1, value, false);
+        ledger.answer_write(id, true);
+    }
+
+    fn flush(ledger: &mut Ledger) {
+        let id = ledger.submit_flush();
+        ledger.answer_flush(id);
+    }
+
+    fn read(ledger: &mut Ledger, value: Value) -> Result<(), Wrong> {
+        let asked = ledger.moment();
+        ledger.read(0, value, asked, true)
+    }
+
+    #[test]
+    fn an_answered_write_is_what_readers_see() {
+        let mut ledger = Ledger::zeroed(2);
+        assert_eq!(read(&mut ledger, A), Err(Wrong::Untouched));
+        write(&mut ledger, A);
+        write(&mut ledger, B);
+        assert_eq!(read(&mut ledger, A), Err(Wrong::Lost));
+        assert_eq!(
+            read(&mut ledger, crate::content::decode(1, 0, &[7; 512])),
+            Err(Wrong::Invented)
+        );
+        assert_eq!(read(&mut ledger, B), Ok(()));
+    }
+
+    #[test]
+    fn writes_in_flight_together_may_end_in_any_order_but_only_once() {
+        let mut ledger = Ledger::zeroed(1);
+        let a = ledger.submit_write(0, 1, A, false);
+        let b = ledger.submit_write(0, 1, B, false);
+        assert_eq!(ledger.legal(0), [Value::ZERO, A, B]);
+        ledger.answer_write(b, true);
+        ledger.answer_write(a, true);
+        assert_eq!(ledger.legal(0), [A, B]);
+        assert_eq!(read(&mut ledger, A), Ok(()));
+        assert_eq!(read(&mut ledger, B), Err(Wrong::Changed));
+    }
+
+    #[test]
+    fn a_power_cut_takes_back_what_no_flush_has_covered() {
+        let mut ledger = Ledger::zeroed(1);
+        write(&mut ledger, A);
+        flush(&mut ledger);
+        write(&mut ledger, B);
+        write(&mut ledger, C);
+        ledger.submit_write(0, 1, Value::written(4), false);
+        ledger.crash(Crash::PowerCut);
+        assert_eq!(ledger.legal(0), [A, B, C, Value::written(4)]);
+        assert_eq!(read(&mut ledger, B), Ok(()));
+        assert_eq!(read(&mut ledger, A), Err(Wrong::Changed));
+        ledger.crash(Crash::PowerCut);
+        assert_eq!(ledger.legal(0), [B], "read and there since the last crash");
+    }
+
+    #[test]
+    fn a_killed_process_takes_back_nothing_that_was_answered() {
+        let mut ledger = Ledger::zeroed(1);
+        write(&mut ledger, A);
+        ledger.submit_write(0, 1, B, false);
+        ledger.crash(Crash::Kill);
+        assert_eq!(ledger.legal(0), [A, B]);
+    }
+
+    #[test]
+    fn a_flush_submitted_before_the_answer_covers_nothing() {
+        let mut ledger = Ledger::zeroed(1);
+        let a = ledger.submit_write(0, 1, A, false);
+        let flush = ledger.submit_flush();
+        ledger.answer_write(a, true);
+        ledger.answer_flush(flush);
+        ledger.crash(Crash::PowerCut);
+        assert_eq!(ledger.legal(0), [Value::ZERO, A]);
+    }
+
+    #[test]
+    fn fua_is_durable_at_once() {
+        let mut ledger = Ledger::zeroed(1);
+        let a = ledger.submit_write(0, 1, A, true);
+        ledger.answer_write(a, true);
+        ledger.crash(Crash::PowerCut);
+        assert_eq!(ledger.legal(0), [A]);
+    }
+}

@@ -1,0 +1,156 @@
+//! The end of a run: faults stop, everything becomes whole, and every byte is read again.
+//!
+//! 1. What time or a technician can mend is mended: stuck requests go on, full devices have room.
+//!    What is lost stays lost; disks that are gone are replaced.
+//! 2. The array must become idle: nothing unanswered, no pass pending, marked clean.
+//! 3. Within tolerance it must be optimal, and its members must agree, judged from their images.
+//! 4. Everything is read. Then the array is stopped, the power fails, it is assembled again, and
+//!    everything is read once more.
+
+use holdfast_core::block::BlockDevice;
+use holdfast_core::rng::Rng;
+use holdfast_core::time::Duration;
+use holdfast_raid::Action;
+use holdfast_raid::status::{Health, MemberState, MemberStatus};
+
+use super::{Mark, Oracle, Run, Step};
+use crate::ledger::Crash;
+
+/// Sectors read at once.
+const STRIDE: u64 = 128;
+
+/// Virtual time in which an array must be marked clean and have nothing left to do.
+const IDLE_WITHIN: Duration = Duration::from_secs(60);
+
+impl Run<'_> {
+    pub(super) fn finish(&mut self) -> Step {
+        if self.cut.is_some() {
+            self.crash()?;
+        }
+        self.mend()?;
+        self.become_whole()?;
+        self.become_idle()?;
+        self.judge_members()?;
+        self.read_everything()?;
+        self.stop_and_read_again()?;
+        if !self.damage.is_exceeded() {
+            self.marks.meet(Mark::Clean);
+        }
+        Ok(())
+    }
+
+    fn mend(&mut self) -> Step {
+        // What becomes readable again may be older than what was read in its place.
+        self.reassess();
+        for disk in 0..self.disks() {
+            self.array().device_mut(disk).repair();
+        }
+        self.stuck.clear();
+        for disk in 0..self.disks() {
+            if self.disk(disk).is_gone() {
+                // An operator tells the array what it may not have noticed yet.
+                let _ = self.array().fail_member(disk);
+            }
+        }
+        self.drain()?;
+        self.room_is_short = false;
+        self.array().start_pending();
+        self.settle()
+    }
+
+    fn become_whole(&mut self) -> Step {
+        let redundant = self.script.setup.level.is_redundant();
+        for _ in 0..self.script.setup.members {
+            let missing = self.claims().servers.iter().filter(|s| s.is_none()).count();
+            if missing == 0 || !redundant {
+                break;
+            }
+            for _ in 0..missing {
+                self.add_disk()?;
+            }
+            self.settle()?;
+            self.array().start_pending();
+            self.settle()?;
+        }
+        // A pass over everything finds what cannot be read and writes it again.
+        if redundant {
+            self.pass(Action::Check { locate: false })?;
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    fn become_idle(&mut self) -> Step {
+        let end = self.clock.time() + IDLE_WITHIN;
+        self.pump_until(end)?;
+        let status = self.array().status();
+        let idle = status.sync.is_none() && self.array().is_quiet();
+        if !idle {
+            let detail = format!("busy although nothing happens: {status:?}");
+            return self.violation(Oracle::Honesty, detail);
+        }
+        if !self.within() {
+            return Ok(());
+        }
+        let redundant = self.script.setup.level.is_redundant();
+        let whole = status.health == Health::Optimal && status.resync_from.is_none();
+        let tidy = status.clean && status.bitmap.is_none_or(|bitmap| bitmap.dirty == 0);
+        let serves = |m: &MemberStatus| m.state == MemberState::InSync;
+        let bad = status.members.iter().any(|m| serves(m) && m.bad_sectors > 0);
+        if redundant && !(whole && tidy && !bad) {
+            let detail =
+                format!("not clean and in sync {IDLE_WITHIN:?} after the last fault: {status:?}");
+            return self.violation(Oracle::Needless, detail);
+        }
+        Ok(())
+    }
+
+    fn judge_members(&mut self) -> Step {
+        if self.damage.is_exceeded() || self.silenced {
+            return Ok(());
+        }
+        let claims = self.claims();
+        let members: Vec<_> = claims
+            .servers
+            .iter()
+            .map(|server| {
+                let server = server.filter(|server| server.until == u64::MAX)?;
+                Some((self.disk(server.disk), server.data_offset))
+            })
+            .collect();
+        match self.rows.difference(&members) {
+            Some(difference) => self.violation(Oracle::Redundancy, difference),
+            None => Ok(()),
+        }
+    }
+
+    fn read_everything(&mut self) -> Step {
+        let sectors = self.rows.array_sectors();
+        for sector in (0..sectors).step_by(STRIDE as usize) {
+            self.read(sector, STRIDE)?;
+        }
+        self.drain()
+    }
+
+    fn stop_and_read_again(&mut self) -> Step {
+        self.array().stop();
+        self.pump_while("stopping at the end", |run| !run.array().is_stopped())?;
+        let mut disks = self.array.take().expect("it has just stopped").into_devices();
+        if !self.damage.is_exceeded() {
+            self.ledger.flushed_all();
+        }
+        let mut rng = Rng::new(self.pulse.hash());
+        for disk in &mut disks {
+            disk.power_cut(&mut rng);
+        }
+        self.ledger.crash(Crash::PowerCut);
+        self.assemble(disks)?;
+        let status = self.array().status();
+        if self.within() && status.resync_from.is_some() {
+            let detail = "unclean after a stop in good order".to_owned();
+            return self.violation(Oracle::Needless, detail);
+        }
+        debug_assert!(self.array().geometry().sectors == self.rows.array_sectors());
+        self.read_everything()
+    }
+}

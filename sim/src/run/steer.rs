@@ -1,0 +1,267 @@
+//! The acts of a script, one by one.
+
+use holdfast_raid::Action;
+use holdfast_raid::array::AddMember;
+use holdfast_raid::layout::Place;
+use holdfast_raid::superblock::Uuid;
+
+use super::{Mark, Run, Step, world};
+use crate::disk::SimDisk;
+use crate::rows::RowSet;
+use crate::script::Act;
+
+impl Run<'_> {
+    pub(super) fn perform(&mut self, act: &Act) -> Step {
+        match *act {
+            Act::Write { sector, sectors, fua } => self.write(sector, sectors, fua),
+            Act::Read { sector, sectors } => self.read(sector, sectors),
+            Act::Zero { sector, sectors } => self.zero(sector, sectors, false),
+            Act::Discard { sector, sectors } => self.zero(sector, sectors, true),
+            Act::Flush => self.flush(),
+            Act::Drain => self.drain(),
+            Act::Settle => {
+                self.drain()?;
+                self.settle()
+            }
+            Act::Restart => self.restart(),
+            Act::Check => self.pass(Action::Check { locate: false }),
+            Act::Repair => self.pass(Action::Repair { locate: false }),
+            Act::AddDisk => self.add_disk(),
+            Act::Cut { steps, crash, seed } => {
+                if self.cut.is_some() {
+                    self.crash()?;
+                }
+                self.cut = Some((crash, seed));
+                self.pulse.light_fuse(steps.max(1));
+                Ok(())
+            }
+            _ => self.break_something(act),
+        }
+    }
+
+    fn restart(&mut self) -> Step {
+        self.drain()?;
+        let life = self.life;
+        self.array().stop();
+        self.pump_while("stopping", |run| run.life == life && !run.array().is_stopped())?;
+        if self.life != life {
+            self.marks.meet(Mark::CutInStop);
+            return Ok(());
+        }
+        let disks = self.array.take().expect("it has just stopped").into_devices();
+        if !self.damage.is_exceeded() {
+            self.ledger.flushed_all();
+        }
+        self.life += 1;
+        self.assemble(disks)
+    }
+
+    /// Starts a pass over everything; one that is running already goes on.
+    pub(super) fn pass(&mut self, action: Action) -> Step {
+        let _ = self.array().start(action);
+        Ok(())
+    }
+
+    pub(super) fn add_disk(&mut self) -> Step {
+        let (id, script) = (self.disks(), self.script);
+        let sectors = world::recipe(&script.setup).disk_sectors(script.setup.disk_sectors);
+        let mut disk = world::disk(script, id, sectors, &self.clock, &self.pulse);
+        disk.set_data_offset(128);
+        let device_uuid = Uuid([id as u8 + 1; 16]);
+        let new = AddMember { device_uuid, write_mostly: false };
+        if self.array().add_member(disk, new).is_ok() {
+            self.damage.add_disk();
+            self.excused.push(false);
+        }
+        Ok(())
+    }
+
+    pub(super) fn release_all(&mut self) {
+        for disk in std::mem::take(&mut self.stuck) {
+            self.array().device_mut(disk).release();
+        }
+    }
+
+    fn break_something(&mut self, act: &Act) -> Step {
+        self.believe();
+        match *act {
+            Act::Vanish { disk } => self.lose(disk, SimDisk::vanish),
+            Act::ReadOnly { disk } => self.lose(disk, |disk| disk.set_read_only(true)),
+            Act::FailMember { disk } => {
+                let disk = disk % self.disks();
+                if self.spared(&[disk]) {
+                    return Ok(());
+                }
+                self.excused[disk] = true;
+                if self.array().fail_member(disk).is_ok() {
+                    self.damage.lose(disk);
+                }
+                self.reassess();
+                Ok(())
+            }
+            Act::ComeBack { disk } => {
+                let disk = disk % self.disks();
+                if self.disk(disk).is_gone() {
+                    self.array().device_mut(disk).come_back();
+                    if !self.disk(disk).has_missed() {
+                        self.damage.regain(disk);
+                    }
+                }
+                Ok(())
+            }
+            Act::Latent { disk, sector, sectors } => {
+                self.spoil(disk, sector, sectors, |disk, range| disk.add_latent(range))
+            }
+            Act::Dead { disk, sector, sectors } => {
+                self.spoil(disk, sector, sectors, |disk, range| disk.add_dead(range))
+            }
+            Act::Stick { disk, requests } => {
+                let disk = disk % self.disks();
+                self.delay(disk, |disk| disk.stick(requests));
+                self.stuck.insert(disk);
+                Ok(())
+            }
+            Act::Release { disk } => {
+                let disk = disk % self.disks();
+                self.stuck.remove(&disk);
+                self.array().device_mut(disk).release();
+                Ok(())
+            }
+            Act::Slow { disk, times } => {
+                let disk = disk % self.disks();
+                self.delay(disk, |disk| disk.set_slowness(times.max(1)));
+                Ok(())
+            }
+            Act::Full { disk, full } => {
+                let disk = disk % self.disks();
+                if full {
+                    // Without room for its metadata a member cannot stay.
+                    if self.spared(&[disk]) {
+                        return Ok(());
+                    }
+                    self.excused[disk] = true;
+                    self.damage.lose(disk);
+                    self.room_is_short = true;
+                }
+                self.array().device_mut(disk).set_full(full);
+                self.reassess();
+                Ok(())
+            }
+            _ => {
+                self.break_silently(act);
+                Ok(())
+            }
+        }
+    }
+
+    /// Faults that no error tells of. Nothing within tolerance knows what to do about them.
+    fn break_silently(&mut self, act: &Act) {
+        if self.within() {
+            return self.marks.meet(Mark::FaultSpared);
+        }
+        self.silenced = true;
+        self.damage.all_wild();
+        match *act {
+            Act::Corrupt { disk, sector, sectors } => {
+                let disk = disk % self.disks();
+                let (start, end) = self.spot(disk, sector, sectors);
+                self.array().device_mut(disk).corrupt(start..end);
+            }
+            Act::Silent { disk, silent } => {
+                let disk = disk % self.disks();
+                self.array().device_mut(disk).set_silent(silent);
+            }
+            Act::Lie { disk } => {
+                let disk = disk % self.disks();
+                self.lying = true;
+                self.array().device_mut(disk).set_lying(true);
+            }
+            _ => unreachable!("every other act has been seen to"),
+        }
+    }
+
+    /// Device sectors of a spot in a disk's data, in whole blocks of 4 KiB: in smaller pieces the
+    /// array heals nothing, so in smaller pieces nothing is lost.
+    fn spot(&mut self, disk: usize, sector: u64, sectors: u64) -> (u64, u64) {
+        let offset = self.array().status().members[disk].data_offset;
+        let room = self.script.setup.disk_sectors;
+        let start = sector % room / 8 * 8;
+        let end = (sector % room + sectors.max(1)).next_multiple_of(8).min(room);
+        (offset + start, offset + end)
+    }
+
+    /// Whether losing these disks would be too much and must not happen.
+    fn spared(&mut self, disks: &[usize]) -> bool {
+        if !self.within() {
+            return false;
+        }
+        let claims = self.claims();
+        let none = RowSet::none(self.rows.count());
+        let hit = |place: &Place| {
+            let server = claims.servers[place.slot as usize];
+            server.is_some_and(|server| disks.contains(&server.disk))
+        };
+        let spared = self.exceeds(&claims, &hit, &none);
+        if spared {
+            self.marks.meet(Mark::FaultSpared);
+        }
+        spared
+    }
+
+    /// A whole disk is lost.
+    fn lose(&mut self, disk: usize, how: impl FnOnce(&mut SimDisk)) -> Step {
+        let disk = disk % self.disks();
+        if self.spared(&[disk]) {
+            return Ok(());
+        }
+        self.excused[disk] = true;
+        self.damage.lose(disk);
+        how(self.array().device_mut(disk));
+        self.reassess();
+        Ok(())
+    }
+
+    /// A disk becomes late. With a deadline that may cost it its membership.
+    fn delay(&mut self, disk: usize, how: impl FnOnce(&mut SimDisk)) {
+        if self.script.weather.deadline_ms > 0 {
+            if self.spared(&[disk]) {
+                return;
+            }
+            self.excused[disk] = true;
+            self.damage.lose(disk);
+        }
+        how(self.array().device_mut(disk));
+        self.reassess();
+    }
+
+    /// Some sectors of a disk are lost.
+    fn spoil(
+        &mut self,
+        disk: usize,
+        sector: u64,
+        sectors: u64,
+        how: impl FnOnce(&mut SimDisk, std::ops::Range<u64>),
+    ) -> Step {
+        let disk = disk % self.disks();
+        let (start, end) = self.spot(disk, sector, sectors);
+        if self.within() {
+            let claims = self.claims();
+            let none = RowSet::none(self.rows.count());
+            let hit = |place: &Place| {
+                claims.servers[place.slot as usize].is_some_and(|server| {
+                    let at = server.data_offset + place.sector;
+                    server.disk == disk && (start..end).contains(&at)
+                })
+            };
+            if self.exceeds(&claims, &hit, &none) {
+                self.marks.meet(Mark::FaultSpared);
+                return Ok(());
+            }
+        }
+        // Read errors are counted, and twenty of them are a reason.
+        self.excused[disk] |= !self.within();
+        how(self.array().device_mut(disk), start..end);
+        self.reassess();
+        Ok(())
+    }
+}

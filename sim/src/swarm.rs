@@ -1,0 +1,303 @@
+//! Draws a script from a seed.
+//!
+//! Not every run should have everything in it: a campaign in which each kind of fault is now and
+//! then absent and now and then dominant reaches more than one that mixes all of them evenly
+//! (Groce et al., swarm testing, 2012). So every draw begins with weights, most of them wild and
+//! many of them zero, for configurations, requests and faults alike.
+
+use holdfast_core::rng::Rng;
+use holdfast_raid::Level;
+use holdfast_raid::superblock::Minor;
+
+use crate::disk::{Latency, Silent};
+use crate::ledger::Crash;
+use crate::run::recipe;
+use crate::script::{Act, Line, Mode, Script, Setup, Weather};
+
+/// How large runs are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// At most 6 disks of 64 chunks of 4 KiB, 200 requests, 3 faults and one crash.
+    Small,
+    /// 12 disks of 4,096 chunks, 2,000 requests, rebuilds and scrubs.
+    Medium,
+}
+
+impl Profile {
+    const fn most_disks(self) -> u64 {
+        match self {
+            Self::Small => 6,
+            Self::Medium => 12,
+        }
+    }
+
+    const fn most_chunks(self) -> u64 {
+        match self {
+            Self::Small => 64,
+            Self::Medium => 4096,
+        }
+    }
+
+    const fn most_requests(self) -> u64 {
+        match self {
+            Self::Small => 200,
+            Self::Medium => 2000,
+        }
+    }
+
+    const fn most_faults(self) -> u64 {
+        match self {
+            Self::Small => 3,
+            Self::Medium => 8,
+        }
+    }
+
+    const fn most_cuts(self) -> u64 {
+        match self {
+            Self::Small => 1,
+            Self::Medium => 4,
+        }
+    }
+}
+
+/// The script of a seed.
+pub fn script(profile: Profile, mode: Mode, seed: u64) -> Script {
+    let mut draw = Draw { rng: Rng::stream(seed, 0), profile };
+    let setup = draw.setup();
+    let weather = draw.weather(mode, seed);
+    let lines = draw.lines(&setup, &weather);
+    Script { notes: Vec::new(), setup, weather, lines }
+}
+
+struct Draw {
+    rng: Rng,
+    profile: Profile,
+}
+
+const RAID5_LAYOUTS: [u32; 6] = [2, 2, 0, 1, 3, 5];
+const RAID6_LAYOUTS: [u32; 8] = [2, 2, 0, 1, 3, 8, 10, 18];
+const RAID10_LAYOUTS: [u32; 8] = [0x102, 0x102, 0x201, 0x1_0201, 0x103, 0x202, 0x301, 0x1_0301];
+
+/// Requests, by weight.
+#[derive(Debug)]
+struct Mix {
+    read: u64,
+    write: u64,
+    fua: u64,
+    zero: u64,
+    discard: u64,
+    flush: u64,
+    drain: u64,
+    /// Longest request in sectors.
+    longest: u64,
+    /// Requests begin in the first so many sectors, mostly.
+    hot: u64,
+    aligned: bool,
+    pause_us: u64,
+}
+
+impl Draw {
+    fn one_in(&mut self, n: u64) -> bool {
+        self.rng.below(n) == 0
+    }
+
+    /// Off in half of all runs, else anything from rare to frequent.
+    fn weight(&mut self) -> u64 {
+        if self.one_in(2) { 0 } else { 1 << self.rng.below(6) }
+    }
+
+    fn setup(&mut self) -> Setup {
+        loop {
+            let setup = self.any_setup();
+            if recipe(&setup).plan().is_ok_and(|plan| plan.array_sectors > 0) {
+                return setup;
+            }
+        }
+    }
+
+    fn any_setup(&mut self) -> Setup {
+        use Level::{Linear, Raid0, Raid1, Raid4, Raid5, Raid6, Raid10};
+        let level = *self.rng.pick(&[
+            Raid1, Raid1, Raid5, Raid5, Raid5, Raid6, Raid6, Raid10, Raid10, Raid4, Raid0, Linear,
+        ]);
+        let most = self.profile.most_disks();
+        let least = match level {
+            Raid6 => 4,
+            Raid4 | Raid5 => 3,
+            _ => 2,
+        };
+        let most_members = if level == Raid1 { most.min(4) } else { most };
+        let members = self.rng.within(least..most_members + 1);
+        let layout = match level {
+            Raid5 => *self.rng.pick(&RAID5_LAYOUTS),
+            Raid6 => *self.rng.pick(&RAID6_LAYOUTS),
+            Raid10 => *self.rng.pick(&RAID10_LAYOUTS),
+            _ => 0,
+        };
+        let chunk_sectors = match level {
+            Raid1 => 0,
+            _ => 8 << if self.one_in(4) { self.rng.below(4) } else { 0 },
+        };
+        let sectors = self.profile.most_chunks() * 8;
+        let disk_sectors = (sectors >> self.rng.below(3)).max(128);
+        let spares = if level.is_redundant() && members < most { self.rng.below(2) } else { 0 };
+        let bitmap = level.is_redundant() && self.one_in(2);
+        Setup {
+            level,
+            layout,
+            members: members as usize,
+            spares: spares as usize,
+            chunk_sectors: chunk_sectors as u32,
+            disk_sectors,
+            bitmap: if bitmap { 4096 << self.rng.below(4) } else { 0 },
+            minor: *self.rng.pick(&[Minor::V1_2, Minor::V1_2, Minor::V1_1, Minor::V1_0]),
+            synced: !self.one_in(4),
+        }
+    }
+
+    fn weather(&mut self, mode: Mode, seed: u64) -> Weather {
+        let least = self.rng.below(4) as u32;
+        let most = least + self.rng.below(12) as u32;
+        let deadline_ms = if self.one_in(4) { 50 } else { 0 };
+        Weather { seed, mode, latency: Latency { least, most }, deadline_ms }
+    }
+
+    fn mix(&mut self, array_sectors: u64) -> Mix {
+        Mix {
+            read: self.weight() + 1,
+            write: self.weight() + 4,
+            fua: self.weight() / 4,
+            zero: self.weight() / 4,
+            discard: self.weight() / 8,
+            flush: self.weight() / 2,
+            drain: self.weight() / 4,
+            longest: 1 << self.rng.below(7),
+            hot: if self.one_in(2) { (array_sectors >> self.rng.below(6)).max(1) } else { 0 },
+            aligned: self.one_in(2),
+            pause_us: if self.one_in(3) { 0 } else { 1 << self.rng.below(12) },
+        }
+    }
+
+    fn lines(&mut self, setup: &Setup, weather: &Weather) -> Vec<Line> {
+        let array_sectors = recipe(setup).plan().map_or(1, |plan| plan.array_sectors);
+        let mix = self.mix(array_sectors);
+        let most = self.profile.most_requests();
+        let requests = if self.one_in(2) { most } else { self.rng.within(most / 20..most) };
+        let mut lines: Vec<Line> = (0..requests)
+            .map(|_| {
+                let act = self.request(&mix, array_sectors);
+                let after_us = if mix.pause_us == 0 { 0 } else { self.rng.below(mix.pause_us) };
+                Line { after_us, act }
+            })
+            .collect();
+        for act in self.faults(setup, weather) {
+            // Half of the faults come close together.
+            let span = lines.len() as u64 + 1;
+            let at = if self.one_in(2) { span / 2 + self.rng.below(span / 16 + 1) } else { span };
+            let at = self.rng.below(at.max(1)).min(lines.len() as u64);
+            lines.insert(at as usize, Line { after_us: 0, act });
+        }
+        lines
+    }
+
+    fn request(&mut self, mix: &Mix, array_sectors: u64) -> Act {
+        let sectors = 1 + self.rng.below(mix.longest);
+        let span = if mix.hot > 0 && !self.one_in(8) { mix.hot } else { array_sectors };
+        let mut sector = self.rng.below(span.min(array_sectors));
+        let mut sectors = sectors;
+        if mix.aligned {
+            sector = sector / 8 * 8;
+            sectors = sectors.next_multiple_of(8);
+        }
+        let choices = [
+            (mix.read, Act::Read { sector, sectors }),
+            (mix.write, Act::Write { sector, sectors, fua: false }),
+            (mix.fua, Act::Write { sector, sectors, fua: true }),
+            (mix.zero, Act::Zero { sector, sectors }),
+            (mix.discard, Act::Discard { sector, sectors }),
+            (mix.flush, Act::Flush),
+            (mix.drain, Act::Drain),
+        ];
+        self.weighted(&choices)
+    }
+
+    fn weighted(&mut self, choices: &[(u64, Act)]) -> Act {
+        let all = choices.iter().map(|(weight, _)| weight).sum();
+        let mut at = self.rng.below(all);
+        for (weight, act) in choices {
+            if at < *weight {
+                return *act;
+            }
+            at -= weight;
+        }
+        unreachable!("the weights sum up")
+    }
+
+    /// Faults and what operators do, in order.
+    fn faults(&mut self, setup: &Setup, weather: &Weather) -> Vec<Act> {
+        let mut acts = Vec::new();
+        let weights: Vec<u64> = (0..16).map(|_| self.weight()).collect();
+        for _ in 0..self.rng.below(self.profile.most_faults() + 1) {
+            acts.extend(self.fault(setup, weather, &weights));
+        }
+        for _ in 0..self.rng.below(self.profile.most_cuts() + 1) {
+            let crash = if self.one_in(3) { Crash::Kill } else { Crash::PowerCut };
+            let steps = 1 + self.rng.below(1 << self.rng.clone().below(10));
+            acts.push(Act::Cut { steps, crash, seed: self.rng.below(1000) });
+        }
+        if self.one_in(3) {
+            acts.push(*self.rng.pick(&[Act::Restart, Act::Check, Act::Repair, Act::Settle]));
+        }
+        acts
+    }
+
+    fn fault(&mut self, setup: &Setup, weather: &Weather, weights: &[u64]) -> Vec<Act> {
+        let disk = self.rng.below((setup.members + setup.spares) as u64) as usize;
+        let sector = self.rng.below(setup.disk_sectors);
+        let sectors = 1 + self.rng.below(12);
+        let silent = match weather.mode {
+            Mode::Within => 0,
+            Mode::Beyond => 1,
+        };
+        let misdirected = Silent::Misdirected(8 * (1 + self.rng.below(20)));
+        let lies = *self.rng.pick(&[Silent::Lost, Silent::Torn, misdirected]);
+        let choices = [
+            (weights[0] + 1, Act::Vanish { disk }),
+            (weights[1], Act::ReadOnly { disk }),
+            (weights[2], Act::FailMember { disk }),
+            (weights[3] + 1, Act::Latent { disk, sector, sectors }),
+            (weights[4], Act::Dead { disk, sector, sectors }),
+            (weights[5], Act::Stick { disk, requests: 1 + self.rng.below(4) as u32 }),
+            (weights[6], Act::Slow { disk, times: 1 << self.rng.below(8) }),
+            (weights[7] / 2, Act::Full { disk, full: true }),
+            (weights[8], Act::AddDisk),
+            (silent * weights[9] / 4, Act::Corrupt { disk, sector, sectors }),
+            (silent * weights[10] / 4, Act::Silent { disk, silent: lies }),
+            (silent * weights[11] / 8, Act::Lie { disk }),
+        ];
+        let act = self.weighted(&choices);
+        match act {
+            Act::Vanish { .. } if self.one_in(3) => vec![act, Act::ComeBack { disk }],
+            Act::Full { .. } if self.one_in(2) => vec![act, Act::Full { disk, full: false }],
+            Act::FailMember { .. } if self.one_in(2) => vec![act, Act::AddDisk],
+            _ => vec![act],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_one_script_and_its_text_reads_back() {
+        for seed in 0..50 {
+            for (profile, mode) in [(Profile::Small, Mode::Within), (Profile::Medium, Mode::Beyond)]
+            {
+                let one = script(profile, mode, seed);
+                assert_eq!(one, script(profile, mode, seed));
+                assert_eq!(one.to_string().parse(), Ok(one));
+            }
+        }
+    }
+}
