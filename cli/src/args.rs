@@ -166,7 +166,7 @@ pub(crate) struct NewArgs {
     /// Spares in addition to the slots
     #[arg(short = 'x', long, value_name = "N", default_value_t = 0)]
     pub(crate) spare_devices: u32,
-    /// Space used on each member [default: all there is]
+    /// Space used on each member; 0 is all there is [default: all there is]
     #[arg(short = 'z', long, value_name = "SIZE", value_parser = kib)]
     pub(crate) size: Option<u64>,
     /// Where data starts on each member [default: as mdadm]

@@ -184,8 +184,8 @@ impl Blueprint {
     /// The lines for people.
     pub(crate) fn lines(&self) -> Vec<String> {
         let share = |bytes: u64| {
-            let share = 100.0 * bytes as f64 / self.raw_bytes.max(1) as f64;
-            format!("{} ({share:.1} % of {})", Human(bytes), Human(self.raw_bytes))
+            let share = percent(bytes, self.raw_bytes);
+            format!("{} ({share} % of {})", Human(bytes), Human(self.raw_bytes))
         };
         let mut rows = vec![
             row!["array:", format!("{} ({} bytes)", Human(self.array_bytes), self.array_bytes)],
@@ -327,6 +327,17 @@ fn losses(new: &New, plan: &Plan, seats: &[Option<Device>]) -> Vec<Losses> {
     losses
 }
 
+/// A share in percent with one digit after the point, or two where one would say nothing.
+fn percent(part: u64, whole: u64) -> String {
+    let share = 100.0 * part as f64 / whole.max(1) as f64;
+    match part {
+        0 => "0.0".to_owned(),
+        _ if share < 0.005 => "< 0.01".to_owned(),
+        _ if share < 0.05 => format!("{share:.2}"),
+        _ => format!("{share:.1}"),
+    }
+}
+
 /// Devices for a plan without devices: the smallest that hold this much data each.
 pub(crate) fn imagine(new: &New, data_sectors: u64) -> Vec<Option<Device>> {
     let seats = u64::from(new.shape.raid_disks) + u64::from(new.spares);
@@ -367,5 +378,24 @@ impl Naming {
     /// For plans nobody will carry out.
     pub(crate) fn none() -> Self {
         Self { name: Name::default(), uuid: Uuid::default(), now: Timestamp::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_share_is_not_nothing() {
+        let table = [
+            (0, 100, "0.0"),
+            (25, 100, "25.0"),
+            (774 << 20, 6 << 40, "0.01"),
+            (1, 1 << 40, "< 0.01"),
+            (0, 0, "0.0"),
+        ];
+        for (part, whole, text) in table {
+            assert_eq!(percent(part, whole), text, "{part} of {whole}");
+        }
     }
 }

@@ -347,7 +347,8 @@ fn shape(shape: &args::ShapeArgs) -> Result<Shape, Failure> {
 
 fn map_job(map: args::MapArgs) -> Result<Map, Failure> {
     let shape = shape(&map.shape)?;
-    let member_sectors = map.size.map(|bytes| sectors("--size", bytes)).transpose()?;
+    let size = map.size.filter(|bytes| *bytes != 0);
+    let member_sectors = size.map(|bytes| sectors("--size", bytes)).transpose()?;
     if shape.level == Level::Linear && member_sectors.is_none() {
         return Err(Failure::usage(
             "--size: a linear array is one member after another; say how large they are",
@@ -370,7 +371,12 @@ fn new_array(new: &args::NewArgs) -> Result<New, Failure> {
         minor: new.metadata,
         bitmap,
         spares: new.spare_devices,
-        size_sectors: new.size.map(|bytes| sectors("--size", bytes)).transpose()?,
+        // 0 is mdadm's word for all there is.
+        size_sectors: new
+            .size
+            .filter(|bytes| *bytes != 0)
+            .map(|bytes| sectors("--size", bytes))
+            .transpose()?,
         data_offset_sectors: new
             .data_offset
             .map(|bytes| sectors("--data-offset", bytes))

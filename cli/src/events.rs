@@ -4,8 +4,17 @@
 //! verb says by itself anyway (that a pass began and ended, that a member failed because somebody
 //! asked for it) has no sentence.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use holdfast_core::block::Fault;
 use holdfast_core::size::{Human, SECTOR_BYTES};
 use holdfast_raid::event::{Event, FailReason};
+
+use crate::report::Report;
+
+/// Entries of any list in an answer, and sentences about events; what is beyond is counted.
+pub(crate) const MOST_SHOWN: usize = 1000;
 
 /// What the command line calls devices and slots.
 #[derive(Clone, Debug, Default)]
@@ -51,11 +60,7 @@ pub(crate) fn sentence(event: &Event, names: &Names) -> Option<String> {
             name(member),
             sector_range(*sector, *sectors)
         ),
-        Event::NoSpace { member, sector, sectors } => format!(
-            "{}: no space left for {}; make room, then holdfast rebuild",
-            name(member),
-            sector_range(*sector, *sectors)
-        ),
+        Event::NoSpace { member, sector, sectors } => no_space(name(member), *sector, *sectors),
         Event::MemberSlow { member } => format!("{} is slow to answer", name(member)),
         Event::MemberInSync { member, slot } => {
             format!("{} holds slot {slot} now, in sync", name(member))
@@ -63,11 +68,10 @@ pub(crate) fn sentence(event: &Event, names: &Names) -> Option<String> {
         Event::SpareActivated { member, slot } => {
             format!("{} takes slot {slot} and is being rebuilt", name(member))
         }
-        Event::RangeFailed { sector, sectors, write, fault, .. } => format!(
-            "array {} could not be {}: {fault}",
-            byte_range(sector * SECTOR_BYTES, sectors * SECTOR_BYTES),
-            if *write { "written" } else { "read" },
-        ),
+        Event::RangeFailed { sector, sectors, write, fault, .. } => {
+            let sectors = *sector..sector + sectors;
+            Failed { sectors, write: *write, fault: *fault }.sentence()
+        }
         Event::Broken => {
             "more is lost than the array bears; it takes no writes any more".to_owned()
         }
@@ -75,6 +79,117 @@ pub(crate) fn sentence(event: &Event, names: &Names) -> Option<String> {
             return None;
         }
     })
+}
+
+fn no_space(name: &str, sector: u64, sectors: u64) -> String {
+    let range = sector_range(sector, sectors);
+    format!("{name}: no space left for {range}; make room, then holdfast rebuild")
+}
+
+/// Tells events as they come, and remembers little of them however many there are: a member whose
+/// file system is full gets one sentence in the end, so does what the array could not store for
+/// that reason; neighbouring ranges are told as one, and nobody hears more than [`MOST_SHOWN`].
+#[derive(Debug, Default)]
+pub(crate) struct Teller {
+    told: usize,
+    untold: u64,
+    /// By name: the sectors for which there was no room, and those between.
+    full: BTreeMap<String, Range<u64>>,
+    /// The same of the array.
+    refused: Option<Range<u64>>,
+    /// A range that failed and may go on.
+    open: Option<Failed>,
+}
+
+/// A range of the array that could not be read or written.
+#[derive(Debug)]
+struct Failed {
+    sectors: Range<u64>,
+    write: bool,
+    fault: Fault,
+}
+
+impl Failed {
+    fn sentence(&self) -> String {
+        let Range { start, end } = self.sectors;
+        let range = byte_range(start * SECTOR_BYTES, (end - start) * SECTOR_BYTES);
+        let done = if self.write { "written" } else { "read" };
+        format!("array {range} could not be {done}: {}", self.fault)
+    }
+}
+
+impl Teller {
+    /// Says what happened, or keeps it for [`Teller::finish`].
+    pub(crate) fn take(&mut self, event: &Event, names: &Names, report: &Report) {
+        let wider = |known: Option<&Range<u64>>, first: u64, sectors: u64| {
+            let end = first + sectors;
+            known.map_or(first..end, |known| known.start.min(first)..known.end.max(end))
+        };
+        match event {
+            Event::NoSpace { member, sector, sectors } => {
+                let name = names.device(*member);
+                let range = wider(self.full.get(name), *sector, *sectors);
+                self.full.insert(name.to_owned(), range);
+            }
+            Event::RangeFailed { sector, sectors, write: true, fault: Fault::Full, .. } => {
+                self.refused = Some(wider(self.refused.as_ref(), *sector, *sectors));
+            }
+            Event::RangeFailed { sector, sectors, write, fault, .. } => {
+                if let Some(open) = &mut self.open
+                    && (open.sectors.end, open.write, open.fault) == (*sector, *write, *fault)
+                {
+                    open.sectors.end += sectors;
+                    return;
+                }
+                self.close(report);
+                let sectors = *sector..sector + sectors;
+                self.open = Some(Failed { sectors, write: *write, fault: *fault });
+            }
+            _ => {
+                self.close(report);
+                if let Some(text) = sentence(event, names) {
+                    self.say(&text, report);
+                }
+            }
+        }
+    }
+
+    /// Says what failed, now that it does not go on.
+    fn close(&mut self, report: &Report) {
+        if let Some(open) = self.open.take() {
+            self.say(&open.sentence(), report);
+        }
+    }
+
+    fn say(&mut self, text: &str, report: &Report) {
+        if self.told < MOST_SHOWN {
+            self.told += 1;
+            report.note(text);
+        } else {
+            self.untold += 1;
+        }
+    }
+
+    /// Whether a member had no room for a write.
+    pub(crate) fn lacks_space(&self) -> bool {
+        !self.full.is_empty()
+    }
+
+    /// Says what was kept, and begins anew.
+    pub(crate) fn finish(&mut self, report: &Report) {
+        self.close(report);
+        let Self { untold, full, refused, .. } = std::mem::take(self);
+        if untold > 0 {
+            report.note(format_args!("… and {untold} more of the kind"));
+        }
+        if let Some(sectors) = refused {
+            let failed = Failed { sectors, write: true, fault: Fault::Full };
+            report.note(format_args!("{}, in parts or in full", failed.sentence()));
+        }
+        for (name, Range { start, end }) in full {
+            report.note(no_space(&name, start, end - start));
+        }
+    }
 }
 
 /// `sectors 6784..6911`, both ends included, as disks are spoken of.
@@ -93,8 +208,6 @@ pub(crate) fn byte_range(offset: u64, length: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_core::block::Fault;
-
     use super::*;
 
     #[test]
@@ -112,5 +225,38 @@ mod tests {
             sentence(&bad, &names).unwrap(),
             "disk0.img: sectors 8..15 entered its bad-block log"
         );
+    }
+
+    #[test]
+    fn a_full_member_gets_one_sentence_and_a_flood_is_counted() {
+        let names = Names { devices: vec!["disk0.img".to_owned()], slots: Vec::new() };
+        let report = Report::new(true);
+        let mut teller = Teller::default();
+        for at in 0..3 {
+            let full = Event::NoSpace { member: 0, sector: 64 + at * 8, sectors: 8 };
+            teller.take(&full, &names, &report);
+            let (fault, slots) = (Fault::Timeout, Vec::new());
+            let sector = at * 8;
+            let failed = Event::RangeFailed { sector, sectors: 8, write: false, fault, slots };
+            teller.take(&failed, &names, &report);
+        }
+        assert!(teller.lacks_space());
+        let slow = Event::MemberSlow { member: 0 };
+        (0..MOST_SHOWN + 4).for_each(|_| teller.take(&slow, &names, &report));
+        teller.finish(&report);
+        let notes = report.notes();
+        assert_eq!(notes.len(), MOST_SHOWN + 2);
+        assert!(
+            notes[0].starts_with("array bytes 0..12287 (12 KiB) could not be read"),
+            "{notes:?}"
+        );
+        assert_eq!(
+            &notes[MOST_SHOWN..],
+            [
+                "… and 5 more of the kind",
+                "disk0.img: no space left for sectors 64..87; make room, then holdfast rebuild"
+            ]
+        );
+        assert!(!teller.lacks_space());
     }
 }

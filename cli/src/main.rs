@@ -46,5 +46,12 @@ fn main() -> ExitCode {
         report.failure(&failure);
         failure.exit
     });
+    let exit = match report.finish() {
+        Ok(()) => exit,
+        Err(failure) => {
+            report.failure(&failure);
+            failure.exit
+        }
+    };
     Exit::into(exit)
 }

@@ -17,6 +17,7 @@ use holdfast_host::pool::{DEFAULT_THREADS, IoPool};
 use holdfast_host::signature::{self, Signature};
 use holdfast_raid::superblock::{Timestamp, Uuid};
 
+use crate::config::Group;
 use crate::exit::Failure;
 use crate::report::Report;
 use crate::stream::Stream;
@@ -93,6 +94,18 @@ pub(crate) fn open_failure(error: OpenError) -> Failure {
 /// Who else has a member open for writing, in words.
 pub(crate) fn held(path: &Path) -> Option<String> {
     holder_of(path).map(|holder| format!("{}: locked by {holder}", path.display()))
+}
+
+/// Refuses members that somebody has locked to write: what is read may change meanwhile.
+pub(crate) fn refuse_locked(group: &Group, force_does: &str) -> Result<(), Failure> {
+    if group.force {
+        return Ok(());
+    }
+    match group.members.iter().find_map(|path| held(path)) {
+        None => Ok(()),
+        Some(held) => Err(Failure::error(format!("{held}, which may be writing to the array"))
+            .hint(format!("wait until it has finished; --force {force_does}"))),
+    }
 }
 
 /// The present, as superblocks record it.

@@ -6,12 +6,14 @@
 //! standard error, or into the object's `notes`.
 //!
 //! A reader who has seen enough (`holdfast … | head`) closes the pipe: further lines are dropped
-//! and the work goes on, because half a repair helps nobody.
+//! and the work goes on, because half a repair helps nobody. Any other reason why the answer cannot
+//! be written (a full disk) lets the work go on as well, but the run ends with an error.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
+use holdfast_core::size::Human;
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
@@ -24,7 +26,11 @@ pub(crate) struct Report {
     /// Standard output carries data, so the answer goes to standard error.
     aside: Cell<bool>,
     closed: Cell<bool>,
+    /// Why the answer did not arrive, if that is not the reader's wish.
+    lost: RefCell<Option<io::Error>>,
     notes: RefCell<Vec<String>>,
+    /// Bytes of the array that may be wrong because a start was forced.
+    at_risk_bytes: Cell<Option<u64>>,
 }
 
 impl Report {
@@ -34,7 +40,9 @@ impl Report {
             json,
             aside: Cell::new(false),
             closed: Cell::new(false),
+            lost: RefCell::new(None),
             notes: RefCell::new(Vec::new()),
+            at_risk_bytes: Cell::new(None),
         }
     }
 
@@ -64,7 +72,7 @@ impl Report {
     pub(crate) fn answer(&self, body: &impl Serialize) {
         if self.json {
             let notes = self.notes.take();
-            self.put(&Envelope::new(body, notes).text());
+            self.put(&Envelope::new(body, self.at_risk_bytes.get(), notes).text());
         }
     }
 
@@ -77,6 +85,16 @@ impl Report {
         }
     }
 
+    /// How much of the array may be wrong because a start was forced.
+    pub(crate) fn at_risk(&self, bytes: u64) {
+        self.at_risk_bytes.set(Some(bytes));
+        let human = Human(bytes);
+        self.note(format_args!(
+            "forced: the array was not stopped cleanly and lacks a member; up to {bytes} bytes \
+             ({human}) that are recovered from parity may be wrong"
+        ));
+    }
+
     /// Why the verb stopped.
     pub(crate) fn failure(&self, failure: &Failure) {
         if self.json {
@@ -85,7 +103,8 @@ impl Report {
                 hint: failure.hint.as_deref(),
                 exit_code: failure.exit.code(),
             };
-            complain(&Envelope::new(&body, self.notes.take()).text());
+            let notes = self.notes.take();
+            complain(&Envelope::new(&body, self.at_risk_bytes.get(), notes).text());
             return;
         }
         complain(&format_args!("holdfast: {failure}"));
@@ -97,9 +116,37 @@ impl Report {
     fn put(&self, text: &dyn Display) {
         if self.aside.get() {
             complain(text);
-        } else if !self.closed.get() && writeln!(io::stdout(), "{text}").is_err() {
-            self.closed.set(true);
+        } else if !self.closed.get()
+            && let Err(error) = writeln!(io::stdout(), "{text}")
+        {
+            self.give_up(error);
         }
+    }
+
+    fn give_up(&self, error: io::Error) {
+        self.closed.set(true);
+        if error.kind() != ErrorKind::BrokenPipe {
+            self.lost.replace(Some(error));
+        }
+    }
+
+    /// Fails if the answer could not be written although somebody wants it.
+    pub(crate) fn finish(&self) -> Result<(), Failure> {
+        if !self.closed.get()
+            && let Err(error) = io::stdout().flush()
+        {
+            self.give_up(error);
+        }
+        match self.lost.take() {
+            None => Ok(()),
+            Some(error) => Err(Failure::error(format!("the answer cannot be written: {error}"))),
+        }
+    }
+
+    /// What was noted so far, with `--json`.
+    #[cfg(test)]
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.notes.borrow().clone()
     }
 }
 
@@ -111,8 +158,13 @@ fn complain(text: &dyn Display) {
 /// A command line clap refuses, or `--help` and `--version`, which it also calls errors.
 pub(crate) fn usage(error: &clap::Error, json: bool) -> Exit {
     if !error.use_stderr() {
-        let _ = error.print();
-        return Exit::Good;
+        return match error.print().and_then(|()| io::stdout().flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                complain(&format_args!("holdfast: the answer cannot be written: {error}"));
+                Exit::Error
+            }
+            _ => Exit::Good,
+        };
     }
     if json {
         let text = error.to_string();

@@ -23,7 +23,7 @@ use holdfast_raid::status::{MemberState, MemberStatus, Status};
 use holdfast_raid::superblock::Superblock;
 
 use crate::config::{Group, Selector};
-use crate::events::{Names, sentence};
+use crate::events::{Names, Teller};
 use crate::exit::Failure;
 use crate::members::{self, Member, World};
 use crate::progress::Progress;
@@ -35,6 +35,8 @@ use crate::run;
 pub(crate) enum Purpose {
     /// Look at metadata and data; no byte of a member changes.
     Look,
+    /// As for a change, to see what would be refused; no byte of a member changes.
+    Rehearse,
     /// Change metadata or data.
     Change,
 }
@@ -50,6 +52,8 @@ pub(crate) struct Session {
     pub(crate) superblocks: Vec<Option<Superblock>>,
     /// Pages of counters Linux would hold for the bitmap: those with a bit set.
     pub(crate) bitmap_pages: Option<u64>,
+    /// What has been said of the array's events.
+    pub(crate) teller: Teller,
 }
 
 impl Session {
@@ -67,7 +71,7 @@ impl Session {
     ) -> Result<(Self, Option<Member>), Failure> {
         let world = World::new()?;
         let access = match purpose {
-            Purpose::Look => Access::Read,
+            Purpose::Look | Purpose::Rehearse => Access::Read,
             Purpose::Change => Access::Write,
         };
         let paths: Vec<PathBuf> =
@@ -89,7 +93,7 @@ impl Session {
         let (paths, mut disks): (Vec<PathBuf>, Vec<FileDisk>) =
             opened.into_iter().map(|member| (member.path, member.disk)).unzip();
         let probes = scan(&mut disks, &mut world.clock);
-        let strict = purpose == Purpose::Change && !group.force;
+        let strict = purpose != Purpose::Look && !group.force;
         for (path, probe) in paths.iter().zip(&probes) {
             if let Err(error) = &probe.superblock
                 && strict
@@ -113,7 +117,8 @@ impl Session {
         let array = assemble(probes, config, &options)
             .map_err(|error| assemble_failure(&error, &paths, &troubles))?;
         let array = Assembled::new(array, disks);
-        let session = Self { array, clock: world.clock, paths, superblocks, bitmap_pages };
+        let (clock, teller) = (world.clock, Teller::default());
+        let session = Self { array, clock, paths, superblocks, bitmap_pages, teller };
         if strict {
             session.refuse_misfits()?;
         }
@@ -216,28 +221,38 @@ impl Session {
         run::until_quiet(&mut self.array, &mut self.clock, &mut progress, event);
     }
 
-    /// As [`Session::run`]; what happens is told.
-    pub(crate) fn run_and_tell(&mut self, report: &Report) -> Vec<Event> {
-        let mut events = Vec::new();
-        self.run(report, |event| events.push(event));
-        self.tell(&events, report);
-        events
+    /// As [`Session::run`]; what happens is told, then shown to the caller.
+    pub(crate) fn run_and_tell(&mut self, report: &Report, mut seen: impl FnMut(&Event, &Names)) {
+        let names = self.names();
+        let mut teller = std::mem::take(&mut self.teller);
+        self.run(report, |event| {
+            teller.take(&event, &names, report);
+            seen(&event, &names);
+        });
+        self.teller = teller;
+    }
+
+    /// Tells what has happened since the last time, then shows it to the caller.
+    pub(crate) fn tell(&mut self, report: &Report, mut seen: impl FnMut(&Event, &Names)) {
+        let events = self.array.take_events();
+        if events.is_empty() {
+            return;
+        }
+        let names = self.names();
+        for event in &events {
+            self.teller.take(event, &names, report);
+            seen(event, &names);
+        }
     }
 
     /// Stops the array as md would and says what happened on the way.
     pub(crate) fn stop(&mut self, report: &Report) -> Status {
-        let events = run::stop(&mut self.array, &mut self.clock);
-        self.tell(&events, report);
-        self.status()
-    }
-
-    /// Notes about events.
-    pub(crate) fn tell(&self, events: &[Event], report: &Report) {
         let names = self.names();
-        events
-            .iter()
-            .filter_map(|event| sentence(event, &names))
-            .for_each(|text| report.note(text));
+        for event in run::stop(&mut self.array, &mut self.clock) {
+            self.teller.take(&event, &names, report);
+        }
+        self.teller.finish(report);
+        self.status()
     }
 
     /// Refuses devices that carry the array's uuid and yet do not fit into it: bent fields, copies.
@@ -254,8 +269,13 @@ impl Session {
         Ok(())
     }
 
+    /// Says who does not take part, and what force has taken upon itself.
     fn name_the_left_out(&self, report: &Report) {
-        for (index, member) in self.status().members.iter().enumerate() {
+        let status = self.status();
+        if let Some(bytes) = status.at_risk_bytes {
+            report.at_risk(bytes);
+        }
+        for (index, member) in status.members.iter().enumerate() {
             let path = self.path(index).display();
             let why = member.why.as_deref().unwrap_or("not part of this array");
             match member.state {
@@ -263,7 +283,14 @@ impl Session {
                     report.note(format_args!("{path}: left out: {why}"));
                 }
                 MemberState::Faulty => report.note(format_args!("{path}: faulty: {why}")),
-                MemberState::InSync | MemberState::Rebuilding | MemberState::Spare => {}
+                MemberState::InSync => {
+                    if let Some(why) = &member.why {
+                        report.note(format_args!(
+                            "{path}: {why}; writes it missed are lost or mixed with old data"
+                        ));
+                    }
+                }
+                MemberState::Rebuilding | MemberState::Spare => {}
             }
         }
     }

@@ -172,10 +172,14 @@ fn a_locked_member_is_looked_at_and_not_read() {
     let detail = dir.run("detail 0.img 1.img 2.img");
     let examine = dir.run("examine 0.img 1.img 2.img");
     let forced = dir.run("read --force --output - 0.img 1.img 2.img");
+    let check = dir.run("check 0.img 1.img 2.img");
+    let repair = dir.run("repair --dry-run 0.img 1.img 2.img");
+    let check_forced = dir.run("check --force 0.img 1.img 2.img");
     let after = dir.fingerprints();
     stop(&mut locker);
     assert_eq!((write.code, read.code, detail.code, forced.code), (4, 4, 0, 0), "{read:?}");
-    for run in [write, read, detail, examine] {
+    assert_eq!((check.code, repair.code, check_forced.code), (4, 4, 0), "{check:?}");
+    for run in [write, read, detail, examine, check, repair] {
         assert!(run.err.contains("1.img: locked by"), "{}", run.err);
     }
     assert_eq!(before, after);
@@ -204,7 +208,12 @@ fn lagging_members_are_taken_only_by_force() {
     let before = dir.fingerprints();
     dir.fails("write --input data 0.img 1.img 2.img", 2, &["missed", "updates", "--force"]);
     assert_eq!(dir.fingerprints(), before);
-    dir.ends("read --force --output copy 0.img 1.img 2.img", 0);
+    let run = dir.run("read --force --output copy 0.img 1.img 2.img");
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.err.contains("updates behind, used because force was asked for"), "{}", run.err);
+    let detail = dir.json("detail --json --force 0.img 1.img 2.img");
+    let forced = |member: &serde_json::Value| member["why"].as_str().is_some();
+    assert!(detail["members"].as_array().unwrap().iter().any(forced), "{detail}");
 }
 
 #[test]
@@ -213,8 +222,24 @@ fn a_device_that_is_too_small_is_refused() {
     dir.sparse("small.img", 2 * MIB);
     let before = dir.fingerprints();
     dir.fails("add --member small.img 0.img 1.img 2.img", 4, &["small.img", "sectors"]);
+    dir.fails("add --dry-run --member small.img 0.img 1.img 2.img", 4, &["small.img", "sectors"]);
     dir.fails("create -l5 -n3 --size 1G small.img missing missing", 64, &[]);
     assert_eq!(dir.fingerprints(), before);
     dir.sparse("tiny.img", 4096);
     dir.fails("create -l1 -n2 tiny.img missing", 4, &["tiny.img"]);
+}
+
+#[test]
+fn a_device_the_array_cannot_take_keeps_what_it_carries() {
+    let dir = raid5();
+    dir.sparse("x.img", 2 * MIB);
+    dir.sparse("y.img", 2 * MIB);
+    dir.good("create -l1 -n2 x.img y.img");
+    let before = dir.fingerprints();
+    for more in ["", "--dry-run"] {
+        let line = format!("add --force {more} --member x.img 0.img 1.img 2.img");
+        dir.fails(&line, 4, &["x.img cannot be added", "sectors"]);
+        assert_eq!(dir.fingerprints(), before, "{line}");
+    }
+    dir.good("detail x.img y.img");
 }

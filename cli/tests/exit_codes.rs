@@ -101,6 +101,11 @@ fn doing_3_done_but_something_is_lost() {
         (Some(8192), Some(4096))
     );
     dir.ends("read --keep-going --output copy 0.img 1.img", 3);
+    dir.ends("check 0.img 1.img", 3);
+    let answer = dir.json("check --json 0.img 1.img");
+    let lost = &answer["unreadable"][0];
+    let end = lost["offset_bytes"].as_u64().unwrap() + lost["length_bytes"].as_u64().unwrap();
+    assert!(lost["offset_bytes"].as_u64() <= Some(8192) && end >= 12288, "{answer}");
 }
 
 #[test]

@@ -104,7 +104,9 @@ fn a_full_disk_fails_no_member() {
          for i in 0 1 2; do truncate -s 16M $i.img || exit 99; done && \
          {bin} create -l5 -n3 -c64 0.img 1.img 2.img && \
          head -c 16M /dev/urandom | {bin} write 0.img 1.img 2.img; echo \"write $?\"; \
-         {bin} detail 0.img 1.img 2.img; echo \"detail $?\""
+         {bin} detail 0.img 1.img 2.img; echo \"detail $?\"; \
+         timeout 60 {bin} rebuild 0.img 1.img 2.img; echo \"rebuild $?\"; \
+         mount -o remount,size=100m . && {bin} rebuild 0.img 1.img 2.img; echo \"again $?\""
     );
     let output = Command::new("unshare")
         .args(["--mount", "sh", "-c", &format!("cd '{}' && {script}", dir.path(".").display())])
@@ -118,5 +120,8 @@ fn a_full_disk_fails_no_member() {
     assert!(text.contains("write 4"), "{text}{complaints}");
     assert!(complaints.contains("no space left"), "{complaints}");
     assert!(complaints.contains("make room"), "{complaints}");
+    assert!(text.contains("rebuild 4"), "it ends, and says why: {text}{complaints}");
+    assert!(text.contains("again 0"), "{text}{complaints}");
+    assert!(complaints.lines().count() < 20, "one line per member: {complaints}");
     assert!(text.contains("detail 0"), "every member is still in sync: {text}{complaints}");
 }

@@ -257,6 +257,70 @@ fn raid6_names_the_member_that_is_wrong_and_mends_it() {
 }
 
 #[test]
+fn what_points_at_no_one_member_is_not_called_mended() {
+    let dir = Dir::new();
+    filled(&dir, "create -l6 -n5 -c64 0.img 1.img 2.img 3.img 4.img", 5);
+    for name in ["0.img", "1.img", "2.img"] {
+        dir.poke(name, MIB + 70_000, format!("rot of {name}").as_bytes());
+    }
+    let run = dir.run("repair --locate 0.img 1.img 2.img 3.img 4.img");
+    assert_eq!(run.code, 3, "{run:?}");
+    assert!(run.err.contains("0 of 1 differences have been rewritten; 1 point at no"), "{run:?}");
+    let answer = dir.json("check --json --locate 0.img 1.img 2.img 3.img 4.img");
+    let count = |key: &str| answer[key].as_u64().unwrap();
+    assert_eq!((count("mismatches_located"), count("mismatches_not_located")), (0, 1));
+    let run = dir.run("repair 0.img 1.img 2.img 3.img 4.img");
+    assert!(run.code == 3 && run.err.contains("what differed has been rewritten"), "{run:?}");
+    dir.good("check 0.img 1.img 2.img 3.img 4.img");
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_an_error() {
+    let dir = Dir::new();
+    filled(&dir, "create -l1 -n2 0.img 1.img", 2);
+    let bin = env!("CARGO_BIN_EXE_holdfast");
+    let members = "0.img 1.img";
+    for line in [
+        format!("examine {members}"),
+        format!("detail --json {members}"),
+        format!("read {members}"),
+        format!("write --input data {members}"),
+        "map -l5 -n3 -c64 0".to_owned(),
+        "completions bash".to_owned(),
+        "--help".to_owned(),
+    ] {
+        let shell = std::process::Command::new("sh")
+            .args(["-c", &format!("{bin} {line} > /dev/full")])
+            .current_dir(dir.path("."))
+            .output()
+            .unwrap();
+        let complaint = String::from_utf8_lossy(&shell.stderr);
+        assert_eq!(shell.status.code(), Some(4), "{line}: {complaint}");
+        assert!(complaint.contains("cannot be written"), "{line}: {complaint}");
+    }
+}
+
+#[test]
+fn zeros_and_ends_mean_what_they_say() {
+    let dir = Dir::new();
+    dir.members(3, 4 * MIB);
+    dir.good("create --size 0 -l5 -n3 -c64 0.img 1.img 2.img");
+    let detail = dir.json("detail --json 0.img 1.img 2.img");
+    assert_eq!(detail["member_data_bytes"].as_u64(), Some(3 * MIB));
+    dir.fails("plan --size 0 -l5 -n3", 64, &["name the members"]);
+    let text = dir.good("write 0.img 1.img 2.img");
+    assert!(text.contains("wrote nothing"), "{text}");
+    let text = dir.good("plan -l5 -n3 --size 2T");
+    assert!(text.contains("(0.01 % of"), "{text}");
+    for shape in ["-l5 -n3 -c64", "-l1 -n2", "-l10 -n8 -c64", "-l0 -n300 -c64"] {
+        let line = format!("map {shape} {}", u64::MAX);
+        dir.fails(&line, 64, &["beyond every array", "9223372036854775807"]);
+        dir.good(&format!("map {shape} {}", i64::MAX));
+    }
+    dir.good(&format!("map -l0 -n8 -c64 --size 15E {}", i64::MAX));
+}
+
+#[test]
 fn a_dirty_degraded_array_asks_for_force_and_says_what_is_at_risk() {
     let dir = Dir::new();
     filled(&dir, "create -l5 -n3 -c64 0.img 1.img 2.img", 3);
@@ -268,7 +332,18 @@ fn a_dirty_degraded_array_asks_for_force_and_says_what_is_at_risk() {
         dir.fails(&format!("{verb} 0.img 1.img"), 2, &["not stopped cleanly", "bytes", "--force"]);
     }
     assert_eq!(dir.fingerprints(), before);
-    dir.ends("read --force --output copy 0.img 1.img", 0);
+    let run = dir.run("examine 0.img 1.img");
+    let text = String::from_utf8_lossy(&run.out);
+    assert_eq!(run.code, 2, "{text}");
+    assert!(text.contains("not usable") && text.contains("--force"), "{text}");
+    assert_eq!(dir.json("examine --json 0.img 1.img")["arrays"][0]["state"], "unusable");
+    dir.ends("examine 0.img 1.img 2.img", 0);
+    let run = dir.run("read --force --output copy 0.img 1.img");
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.err.contains("forced: the array was not stopped cleanly"), "{}", run.err);
+    let detail = dir.json("detail --json --force 0.img 1.img");
+    assert!(detail["at_risk_bytes"].as_u64().unwrap() > 0, "{detail}");
+    assert_eq!(dir.json("detail --json 0.img 1.img 2.img").get("at_risk_bytes"), None);
     assert_eq!(dir.json("detail --json 0.img 1.img 2.img")["sync"]["action"], "resync");
     dir.good("rebuild 0.img 1.img 2.img");
     assert_eq!(dir.json("detail --json 0.img 1.img 2.img")["sync"], serde_json::Value::Null);

@@ -67,19 +67,15 @@ impl Claims {
 
     /// Who uses any byte of this lineage.
     pub(crate) fn on(&self, lineage: &[Extent]) -> Option<&Claimant> {
-        self.0
-            .iter()
-            .find(|claim| overlap(&claim.lineage, lineage))
-            .map(|claim| &claim.by)
+        self.0.iter().find(|claim| overlap(&claim.lineage, lineage)).map(|claim| &claim.by)
     }
 
     fn add(&mut self, sysfs: &Sysfs, of: Identity, by: Claimant) {
         // A file that is a swap or carries a loop device is taken to be used in full.
         let bytes = match of {
-            Identity::Block { device } => sysfs
-                .block_dir(device)
-                .and_then(|dir| sectors_in(&dir))
-                .unwrap_or(u64::MAX),
+            Identity::Block { device } => {
+                sysfs.block_dir(device).and_then(|dir| sectors_in(&dir)).unwrap_or(u64::MAX)
+            }
             Identity::File { .. } => u64::MAX,
         };
         let lineage = sysfs.lineage(of, bytes);
@@ -89,9 +85,7 @@ impl Claims {
     fn add_mount(&mut self, sysfs: &Sysfs, mount: Mount) {
         let known = sysfs.block_dir(mount.device).is_some();
         let of = if known {
-            Identity::Block {
-                device: mount.device,
-            }
+            Identity::Block { device: mount.device }
         } else {
             // btrfs numbers its filesystems apart from its devices, but names one of them.
             if !mount.source.starts_with("/dev/") {
@@ -212,10 +206,7 @@ mod tests {
             /dev/zram0                              partition\t8388604\t0\t100\n\
             /swap\\040file                           file\t\t1024\t0\t-2\n";
         let swaps = parse_swaps(text);
-        assert_eq!(
-            swaps,
-            [PathBuf::from("/dev/zram0"), PathBuf::from("/swap file")]
-        );
+        assert_eq!(swaps, [PathBuf::from("/dev/zram0"), PathBuf::from("/swap file")]);
         assert_eq!(parse_swaps(b""), <[PathBuf; 0]>::default());
     }
 

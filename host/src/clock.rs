@@ -31,10 +31,7 @@ impl HostClock {
     ///
     /// Fails only when the process has no file descriptor left for the bell.
     pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            origin: HostInstant::now(),
-            wakeup: Wakeup::new()?,
-        })
+        Ok(Self { origin: HostInstant::now(), wakeup: Wakeup::new()? })
     }
 
     /// The bell that ends this clock's waits.
@@ -79,16 +76,11 @@ impl Wakeup {
     pub fn new() -> io::Result<Self> {
         let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let rung = AtomicBool::new(false);
-        Ok(Self {
-            bell: Arc::new(Bell { fd, rung }),
-        })
+        Ok(Self { bell: Arc::new(Bell { fd, rung }) })
     }
 
     /// Ends the present wait, or else the next one.
-    #[expect(
-        clippy::host_endian_bytes,
-        reason = "eventfd(2) counts in the host's own byte order"
-    )]
+    #[expect(clippy::host_endian_bytes, reason = "eventfd(2) counts in the host's own byte order")]
     pub fn signal(&self) {
         if self.bell.rung.swap(true, Ordering::AcqRel) {
             return;
@@ -153,9 +145,7 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
 ///
 /// A clock set before 1970 counts as 1970.
 pub fn wall_clock() -> (u64, u32) {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     (since.as_secs(), since.subsec_micros())
 }
 

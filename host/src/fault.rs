@@ -52,22 +52,13 @@ mod tests {
     #[test]
     fn each_error_has_its_class() {
         for (fault, errnos) in [
-            (
-                Fault::Medium,
-                &[Errno::IO, Errno::ILSEQ, Errno::NODATA, Errno::REMOTEIO][..],
-            ),
+            (Fault::Medium, &[Errno::IO, Errno::ILSEQ, Errno::NODATA, Errno::REMOTEIO][..]),
             (Fault::Medium, &[Errno::NOTBLK, Errno::XDEV]),
-            (
-                Fault::Gone,
-                &[Errno::NODEV, Errno::NXIO, Errno::NOENT, Errno::BADF],
-            ),
+            (Fault::Gone, &[Errno::NODEV, Errno::NXIO, Errno::NOENT, Errno::BADF]),
             (Fault::Full, &[Errno::NOSPC, Errno::DQUOT]),
             (Fault::ReadOnly, &[Errno::ROFS, Errno::PERM, Errno::ACCESS]),
             (Fault::Timeout, &[Errno::TIMEDOUT]),
-            (
-                Fault::Transport,
-                &[Errno::NOLINK, Errno::CONNRESET, Errno::NOMEM],
-            ),
+            (Fault::Transport, &[Errno::NOLINK, Errno::CONNRESET, Errno::NOMEM]),
             (Fault::OutOfRange, &[Errno::FBIG]),
             (Fault::Refused, &[Errno::INVAL, Errno::OPNOTSUPP]),
         ] {

@@ -53,6 +53,8 @@ struct Shared {
     mailbox: Mutex<Completions>,
     /// The disk is gone: begin nothing new.
     dropped: AtomicBool,
+    /// Locked for as long as anything may be written.
+    _locks: Vec<Arc<File>>,
 }
 
 impl FileDisk {
@@ -66,10 +68,7 @@ impl FileDisk {
             io::Error::new(io::ErrorKind::InvalidInput, why)
         })?;
         let storage = Storage::new(file, kind);
-        let mut geometry = Geometry {
-            read_only,
-            ..Geometry::new(storage.bytes()? / SECTOR_BYTES)
-        };
+        let mut geometry = Geometry { read_only, ..Geometry::new(storage.bytes()? / SECTOR_BYTES) };
         if kind == Kind::Block {
             geometry.block_bytes = rustix::fs::ioctl_blksszget(storage.file())?;
             // A hint: a device that names no size has none.
@@ -82,6 +81,7 @@ impl FileDisk {
                 storage,
                 mailbox: Mutex::default(),
                 dropped: AtomicBool::new(false),
+                _locks: Vec::new(),
             }),
             pool: pool.clone(),
             geometry,
@@ -89,6 +89,13 @@ impl FileDisk {
             answered: Vec::new(),
             in_flight: 0,
         })
+    }
+
+    /// The same disk, keeping these files open until its last request has ended.
+    pub(crate) fn holding(mut self, locks: Vec<Arc<File>>) -> Self {
+        let shared = Arc::get_mut(&mut self.shared).expect("a new disk has no requests");
+        shared._locks = locks;
+        self
     }
 
     /// The same disk with another queue depth.
@@ -311,9 +318,8 @@ mod tests {
         let dir = TempDir::new();
         let mut clock = HostClock::new().unwrap();
         let pool = IoPool::new(DEFAULT_THREADS, clock.wakeup()).unwrap();
-        let mut disks: Vec<FileDisk> = (0..DISKS)
-            .map(|n| disk(&dir, &format!("disk-{n}"), MIB, &pool))
-            .collect();
+        let mut disks: Vec<FileDisk> =
+            (0..DISKS).map(|n| disk(&dir, &format!("disk-{n}"), MIB, &pool)).collect();
         for round in 0..2 {
             for (n, disk) in (0u64..).zip(&mut disks) {
                 for piece in 0..4 {
@@ -411,11 +417,9 @@ mod tests {
         let durable = Op::Write(Payload::from_slice(&[7; 65536]), Durability::Fua);
         let refused = disk.execute(at / SECTOR_BYTES, durable);
         assert_eq!(refused.result, Err(Fault::Full));
-        disk.flush()
-            .expect("what was taken before is not lost by it");
+        disk.flush().expect("what was taken before is not lost by it");
         disk.discard(0, 65536).unwrap();
-        disk.write_at(at, &[7; 32768])
-            .expect("room was made by the discard");
+        disk.write_at(at, &[7; 32768]).expect("room was made by the discard");
     }
 
     #[test]
@@ -423,8 +427,7 @@ mod tests {
         let dir = TempDir::new();
         let (clock, pool) = world(1);
         let mut disk = Blocking::new(disk(&dir, "disk", MIB, &pool), clock);
-        disk.write_at(4096, b"holdfast".repeat(64).as_slice())
-            .unwrap();
+        disk.write_at(4096, b"holdfast".repeat(64).as_slice()).unwrap();
         disk.flush().unwrap();
         let mut bytes = [0; 8];
         let file = File::open(dir.path("disk")).unwrap();

@@ -10,13 +10,18 @@
 //!   if their lineages meet in one place with overlapping ranges; two partitions of one disk do
 //!   not.
 //!
+//! A writer locks every file of a lineage ([`lock`](crate::lock)), so that it meets a writer who
+//! came by another name.
+//!
 //! Device-mapper and md devices are not followed down to what they lie on: whatever they hold is
 //! claimed by them, and [`claim`](crate::claim) refuses it.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -47,13 +52,8 @@ impl Identity {
     /// The identity of a regular file or block device; `None` for anything else.
     pub fn of(metadata: &Metadata) -> Option<Self> {
         Some(match Kind::of(metadata.file_type())? {
-            Kind::Regular => Self::File {
-                filesystem: metadata.dev(),
-                inode: metadata.ino(),
-            },
-            Kind::Block => Self::Block {
-                device: metadata.rdev(),
-            },
+            Kind::Regular => Self::File { filesystem: metadata.dev(), inode: metadata.ino() },
+            Kind::Block => Self::Block { device: metadata.rdev() },
         })
     }
 }
@@ -133,37 +133,51 @@ impl Sysfs {
 
     /// What this lies on, layer by layer, beginning with itself.
     pub(crate) fn lineage(&self, of: Identity, bytes: u64) -> Vec<Extent> {
-        let mut top = Extent {
-            of,
-            bytes: 0..bytes,
-        };
-        let mut lineage = Vec::new();
-        while let Some(next) = self.beneath(&top) {
+        self.layers(of, bytes).0
+    }
+
+    /// The regular files that lie under this, by a name each where one is known.
+    pub(crate) fn files_beneath(&self, of: Identity) -> Vec<(Identity, PathBuf)> {
+        let (layers, names) = self.layers(of, 0);
+        let files = layers.into_iter().skip(1).zip(names).filter_map(|(layer, name)| {
+            matches!(layer.of, Identity::File { .. }).then_some((layer.of, name?))
+        });
+        files.collect()
+    }
+
+    /// The lineage, and the names of its layers from the second on.
+    fn layers(&self, of: Identity, bytes: u64) -> (Vec<Extent>, Vec<Option<PathBuf>>) {
+        let mut top = Extent { of, bytes: 0..bytes };
+        let (mut lineage, mut names) = (Vec::new(), Vec::new());
+        while let Some((next, name)) = self.beneath(&top) {
             lineage.push(top);
+            names.push(name);
             top = next;
             if lineage.len() == MAX_DEPTH {
                 break;
             }
         }
         lineage.push(top);
-        lineage
+        (lineage, names)
     }
 
-    fn beneath(&self, extent: &Extent) -> Option<Extent> {
+    /// The next layer, and the name of a file in it.
+    fn beneath(&self, extent: &Extent) -> Option<(Extent, Option<PathBuf>)> {
         let Identity::Block { device } = extent.of else {
             return None;
         };
         let dir = self.block_dir(device)?;
-        let (of, shift) = if dir.join("partition").exists() {
+        let (of, shift, name) = if dir.join("partition").exists() {
             let disk = device_in(dir.parent()?)?;
             let start: u64 = read_number(&dir.join("start"))?;
-            (Identity::Block { device: disk }, start * SECTOR_BYTES)
+            (Identity::Block { device: disk }, start * SECTOR_BYTES, None)
         } else {
-            behind_loop(&dir, device)?
+            let (of, offset) = behind_loop(&dir, device)?;
+            (of, offset, backing_path(&dir))
         };
         let bytes =
             extent.bytes.start.saturating_add(shift)..extent.bytes.end.saturating_add(shift);
-        Some(Extent { of, bytes })
+        Some((Extent { of, bytes }, name))
     }
 }
 
@@ -194,18 +208,21 @@ fn behind_loop(dir: &Path, device: u64) -> Option<(Identity, u64)> {
     }
     if let Ok(behind) = ask_loop(&Path::new("/dev").join(dir.file_name()?), device) {
         let of = match behind.rdevice {
-            0 => Identity::File {
-                filesystem: behind.device,
-                inode: behind.inode,
-            },
+            0 => Identity::File { filesystem: behind.device, inode: behind.inode },
             device => Identity::Block { device },
         };
         return Some((of, behind.offset));
     }
-    let path = fs::read_to_string(told.join("backing_file")).ok()?;
-    let metadata = fs::metadata(path.strip_suffix('\n').unwrap_or(&path)).ok()?;
+    let metadata = fs::metadata(backing_path(dir)?).ok()?;
     let offset = read_number(&told.join("offset")).unwrap_or(0);
     Some((Identity::of(&metadata)?, offset))
+}
+
+/// What sysfs calls the file behind a loop device.
+fn backing_path(dir: &Path) -> Option<PathBuf> {
+    let name = fs::read(dir.join("loop/backing_file")).ok()?;
+    let name = name.strip_suffix(b"\n").unwrap_or(&name);
+    Some(OsStr::from_bytes(name).into())
 }
 
 fn ask_loop(path: &Path, device: u64) -> io::Result<loops::Behind> {
@@ -241,15 +258,8 @@ mod tests {
         };
         device("disk", "250:0", &[]);
         for (number, start) in [(1, 2048), (2, 6144)] {
-            let files = [
-                ("partition", format!("{number}\n")),
-                ("start", format!("{start}\n")),
-            ];
-            device(
-                &format!("disk/disk{number}"),
-                &format!("250:{number}"),
-                &files,
-            );
+            let files = [("partition", format!("{number}\n")), ("start", format!("{start}\n"))];
+            device(&format!("disk/disk{number}"), &format!("250:{number}"), &files);
         }
         for (minor, file, offset) in loops {
             let files = [
@@ -312,6 +322,11 @@ mod tests {
         let high = sysfs.lineage(block(251, 1), 2 * MIB);
         let whole = sysfs.lineage(block(251, 2), 4 * MIB);
         assert_eq!(file.len(), 1);
+        for minor in 0..3 {
+            let beneath = sysfs.files_beneath(block(251, minor));
+            assert_eq!(beneath, [(identity(&image), image.clone())]);
+        }
+        assert_eq!(sysfs.files_beneath(identity(&image)), []);
         assert!([&low, &high, &whole].iter().all(|l| overlap(l, &file)));
         assert!(overlap(&low, &whole) && overlap(&high, &whole));
         assert!(!overlap(&low, &high));

@@ -27,13 +27,8 @@ pub struct Image {
 impl Image {
     /// Maps a file.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let failed = |source| OpenError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let metadata = path
-            .metadata()
-            .map_err(|error| OpenError::of_read(path, error))?;
+        let failed = |source| OpenError::Io { path: path.to_owned(), source };
+        let metadata = path.metadata().map_err(|error| OpenError::of_read(path, error))?;
         if !metadata.is_file() {
             return Err(OpenError::NotRegular(path.to_owned()));
         }
@@ -92,10 +87,7 @@ mod tests {
         let file = dir.sparse("image", 4096);
         let first = Image::open(&dir.path("image")).unwrap();
         let second = Image::open(&dir.path("image")).unwrap();
-        assert!(matches!(
-            lock::acquire(&file, Mode::Exclusive),
-            Err(LockError::Held)
-        ));
+        assert!(matches!(lock::acquire(&file, Mode::Exclusive), Err(LockError::Held)));
         drop((first, second));
         lock::acquire(&file, Mode::Exclusive).unwrap();
         let refused = Image::open(&dir.path("image")).unwrap_err();

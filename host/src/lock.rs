@@ -5,19 +5,28 @@
 //! considered open-file-description locks (`F_OFD_SETLK`): they are as good, but `/proc/locks`
 //! names no holder for them, and `flock` is what udev honours on block devices.
 //!
+//! Two names of one inode meet in its lock. A loop device and the file behind it are two inodes, so
+//! a writer locks every file under a member as well ([`Beneath`]): whoever writes to the file, or
+//! through another loop device, is met there. That keeps apart even writers of two halves of one
+//! image, unless one [`open_members`](crate::member::open_members) opens both.
+//!
 //! Locks are advisory: they keep apart those who lock. Against the rest of the kernel a block
 //! device is opened with `O_EXCL` besides.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock, major, minor};
 use rustix::io::Errno;
+
+use crate::identity::{Identity, Sysfs};
 
 /// How long to ask again for a lock that is held.
 ///
@@ -97,17 +106,50 @@ pub(crate) fn patiently<T>(
 /// reports other device numbers in `/proc/locks` than in `stat` (btrfs).
 pub fn holder_of(path: &Path) -> Option<Holder> {
     let metadata = path.metadata().ok()?;
-    let inode = InodeName {
-        major: major(metadata.dev()),
-        minor: minor(metadata.dev()),
-        inode: metadata.ino(),
-    };
+    let mut inodes = vec![InodeName::new(metadata.dev(), metadata.ino())];
+    if let Some(identity @ Identity::Block { .. }) = Identity::of(&metadata) {
+        for (beneath, _) in Sysfs::default().files_beneath(identity) {
+            if let Identity::File { filesystem, inode } = beneath {
+                inodes.push(InodeName::new(filesystem, inode));
+            }
+        }
+    }
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    let pid = locks.lines().find_map(|line| holder_in(line, inode))?;
-    let command = fs::read_to_string(format!("/proc/{pid}/comm"))
-        .ok()
-        .map(|comm| comm.trim_end().to_owned());
+    let pids: Vec<u32> = locks.lines().filter_map(|line| holder_in(line, &inodes)).collect();
+    // A lock of ours on one layer is not the news when somebody else has another.
+    let others = pids.iter().find(|pid| **pid != std::process::id());
+    let pid = *others.or_else(|| pids.first())?;
+    let command =
+        fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|comm| comm.trim_end().to_owned());
     Some(Holder { pid, command })
+}
+
+/// Locks on the files that lie under some members, each taken once however many lie on it.
+#[derive(Debug, Default)]
+pub(crate) struct Beneath(BTreeMap<Identity, Arc<File>>);
+
+impl Beneath {
+    /// Locks a file exclusively, if it can be reached by this name; gives what holds the lock.
+    ///
+    /// A file that has lost its name, or has it in another mount namespace, or is not ours to open,
+    /// is left alone: nobody like us comes to it by another way.
+    pub(crate) fn lock(
+        &mut self,
+        of: Identity,
+        name: &Path,
+    ) -> Result<Option<Arc<File>>, LockError> {
+        if let Some(held) = self.0.get(&of) {
+            return Ok(Some(Arc::clone(held)));
+        }
+        let Ok(file) = File::open(name) else { return Ok(None) };
+        if file.metadata().ok().and_then(|metadata| Identity::of(&metadata)) != Some(of) {
+            return Ok(None);
+        }
+        acquire(&file, Mode::Exclusive)?;
+        let held = Arc::new(file);
+        self.0.insert(of, Arc::clone(&held));
+        Ok(Some(held))
+    }
 }
 
 /// An inode as `/proc/locks` names it.
@@ -118,9 +160,15 @@ struct InodeName {
     inode: u64,
 }
 
-/// The holder's pid, if this line of `/proc/locks` is a `flock` held on that inode:
+impl InodeName {
+    fn new(device: u64, inode: u64) -> Self {
+        Self { major: major(device), minor: minor(device), inode }
+    }
+}
+
+/// The holder's pid, if this line of `/proc/locks` is a `flock` held on one of these inodes:
 /// `1: FLOCK  ADVISORY  WRITE 1234 fe:00:10011126 0 EOF`, device numbers in hex.
-fn holder_in(line: &str, wanted: InodeName) -> Option<u32> {
+fn holder_in(line: &str, wanted: &[InodeName]) -> Option<u32> {
     let mut words = line.split_ascii_whitespace().skip(1);
     // A line that begins with an arrow is somebody waiting.
     if words.next()? != "FLOCK" {
@@ -133,7 +181,7 @@ fn holder_in(line: &str, wanted: InodeName) -> Option<u32> {
         minor: u32::from_str_radix(parts.next()?, 16).ok()?,
         inode: parts.next()?.parse().ok()?,
     };
-    (found == wanted).then_some(pid)
+    wanted.contains(&found).then_some(pid)
 }
 
 #[cfg(test)]
@@ -143,11 +191,7 @@ mod tests {
 
     #[test]
     fn lines_of_proc_locks_are_understood() {
-        let wanted = InodeName {
-            major: 0xfe,
-            minor: 0x1f,
-            inode: 77,
-        };
+        let wanted = InodeName { major: 0xfe, minor: 0x1f, inode: 77 };
         for (line, pid) in [
             ("1: FLOCK  ADVISORY  WRITE 1234 fe:1f:77 0 EOF", Some(1234)),
             ("12: FLOCK  ADVISORY  READ 9 fe:1f:77 0 EOF", Some(9)),
@@ -160,7 +204,7 @@ mod tests {
             ("1: FLOCK", None),
             ("", None),
         ] {
-            assert_eq!(holder_in(line, wanted), pid, "{line:?}");
+            assert_eq!(holder_in(line, &[wanted]), pid, "{line:?}");
         }
     }
 

@@ -6,7 +6,7 @@
 //! 1. Are two of the members the same storage under two names? ([`identity`](crate::identity))
 //! 2. Is a member in use: mounted, swapped to, or part of another device? ([`claim`](crate::claim))
 //! 3. Does the kernel or another program hold the block device? (an exclusive open)
-//! 4. Does another holdfast write to it? ([`lock`])
+//! 4. Does another holdfast write to it, or to the image behind it? ([`lock`])
 //!
 //! The first question is asked of readers too: an array assembled from one member twice has
 //! redundancy that does not exist. The lock lives in the open file, so it is held until the
@@ -25,7 +25,7 @@ use rustix::io::Errno;
 use crate::claim::{Claimant, Claims};
 use crate::file::{FileDisk, Kind};
 use crate::identity::{Extent, Identity, Sysfs, overlap};
-use crate::lock::{self, Holder, LockError, Mode};
+use crate::lock::{self, Beneath, Holder, LockError, Mode};
 use crate::pool::IoPool;
 use crate::sys;
 
@@ -205,9 +205,10 @@ pub fn open_members<P: AsRef<Path>>(
             }
         }
     }
+    let mut beneath = Beneath::default();
     candidates
         .into_iter()
-        .map(|candidate| candidate.open(access, pool))
+        .map(|candidate| candidate.open(access, pool, &sysfs, &mut beneath))
         .collect()
 }
 
@@ -252,15 +253,16 @@ impl<'a> Candidate<'a> {
                 sysfs.lineage(identity, bytes)
             }
         };
-        Ok(Self {
-            path,
-            kind,
-            identity,
-            lineage,
-        })
+        Ok(Self { path, kind, identity, lineage })
     }
 
-    fn open(self, access: Access, pool: &IoPool) -> Result<Opened, OpenError> {
+    fn open(
+        self,
+        access: Access,
+        pool: &IoPool,
+        sysfs: &Sysfs,
+        beneath: &mut Beneath,
+    ) -> Result<Opened, OpenError> {
         let path = self.path;
         let failed = |error| OpenError::of(path, access, error);
         let write = access == Access::Write;
@@ -272,26 +274,29 @@ impl<'a> Candidate<'a> {
             options.custom_flags(OFlags::EXCL.bits().cast_signed());
         }
         let file = lock::patiently(Errno::BUSY, || {
-            options
-                .open(path)
-                .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            options.open(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
         })
         .map_err(|errno| failed(errno.into()))?;
         let metadata = file.metadata().map_err(failed)?;
         if classify(path, &metadata)?.1 != self.identity {
             return Err(failed(io::Error::other("replaced while it was opened")));
         }
+        let mut locks = Vec::new();
         if write {
-            lock::acquire(&file, Mode::Exclusive).map_err(|error| match error {
+            let refused = |error| match error {
                 LockError::Held => OpenError::locked(path),
                 LockError::Io(error) => failed(error),
-            })?;
+            };
+            lock::acquire(&file, Mode::Exclusive).map_err(refused)?;
+            for (of, name) in sysfs.files_beneath(self.identity) {
+                locks.extend(beneath.lock(of, &name).map_err(refused)?);
+            }
         }
         let trailing_bytes = match self.kind {
             Kind::Regular => metadata.len() % SECTOR_BYTES,
             Kind::Block => 0,
         };
-        let disk = FileDisk::new(file, !write, pool).map_err(failed)?;
+        let disk = FileDisk::new(file, !write, pool).map_err(failed)?.holding(locks);
         if disk.geometry().sectors == 0 {
             return Err(OpenError::Empty(path.to_owned()));
         }

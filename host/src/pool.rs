@@ -70,9 +70,7 @@ impl IoPool {
             panicked: AtomicBool::new(false),
         });
         // Made first: should a thread not start, dropping it ends the ones that did.
-        let handle = Arc::new(Handle {
-            shared: Arc::clone(&shared),
-        });
+        let handle = Arc::new(Handle { shared: Arc::clone(&shared) });
         for number in 0..threads.get() {
             let shared = Arc::clone(&shared);
             thread::Builder::new()
@@ -137,10 +135,7 @@ impl Shared {
             if queue.closed {
                 return None;
             }
-            queue = self
-                .news
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
+            queue = self.news.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

@@ -132,10 +132,7 @@ pub fn find<R>(bytes: u64, read: R) -> io::Result<Vec<Signature>>
 where
     R: FnMut(u64, &mut [u8]) -> io::Result<()>,
 {
-    let mut search = Search {
-        device: Device { bytes, read },
-        found: Vec::new(),
-    };
+    let mut search = Search { device: Device { bytes, read }, found: Vec::new() };
     search.fixed_marks()?;
     search.md()?;
     search.firmware_raid()?;
@@ -145,9 +142,7 @@ where
     search.boot_sector()?;
     search.gpt()?;
     search.zfs()?;
-    search
-        .found
-        .sort_unstable_by_key(|found| (found.offset, found.what));
+    search.found.sort_unstable_by_key(|found| (found.offset, found.what));
     Ok(search.found)
 }
 
@@ -223,20 +218,13 @@ impl<R: FnMut(u64, &mut [u8]) -> io::Result<()>> Search<R> {
     fn md(&mut self) -> io::Result<()> {
         let sectors = self.device.bytes / SECTOR;
         let near_end = (sectors.saturating_sub(16) & !7) * SECTOR;
-        let places = [
-            (What::Md11, 0),
-            (What::Md12, 4 * KIB),
-            (What::Md10, near_end),
-        ];
+        let places = [(What::Md11, 0), (What::Md12, 4 * KIB), (What::Md10, near_end)];
         for (what, offset) in places {
             let Some(head) = self.device.get(offset, 8)? else {
                 continue;
             };
             // A device of 12 to 20 KiB has the places of 1.0 and 1.2 (or 1.1) at one offset.
-            let known = self
-                .found
-                .iter()
-                .any(|found| found.offset == offset && is_md1(found.what));
+            let known = self.found.iter().any(|found| found.offset == offset && is_md1(found.what));
             if le32(&head, 0) == MD_MAGIC && le32(&head, 4) == 1 && !known {
                 self.add(what, offset);
             }
@@ -257,10 +245,9 @@ impl<R: FnMut(u64, &mut [u8]) -> io::Result<()>> Search<R> {
 
     fn firmware_raid(&mut self) -> io::Result<()> {
         let sectors = self.device.bytes / SECTOR;
-        for (from_end, mark, what) in [
-            (2, &b"Intel Raid ISM Cfg Sig. "[..], What::Imsm),
-            (1, b"\xDE\x11\xDE\x11", What::Ddf),
-        ] {
+        for (from_end, mark, what) in
+            [(2, &b"Intel Raid ISM Cfg Sig. "[..], What::Imsm), (1, b"\xDE\x11\xDE\x11", What::Ddf)]
+        {
             let Some(offset) = sectors.checked_sub(from_end).map(|sector| sector * SECTOR) else {
                 continue;
             };
@@ -339,10 +326,7 @@ impl<R: FnMut(u64, &mut [u8]) -> io::Result<()>> Search<R> {
         }
         // The boot code of a filesystem lies where the table would be.
         let filesystem = [What::Fat, What::Ntfs, What::ExFat];
-        let is_filesystem = self
-            .found
-            .iter()
-            .any(|found| filesystem.contains(&found.what));
+        let is_filesystem = self.found.iter().any(|found| filesystem.contains(&found.what));
         let table = &sector[446..510];
         if !is_filesystem && is_partition_table(table, self.device.bytes / SECTOR) {
             self.add(What::Mbr, 0);

@@ -7,10 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Says why a test was not run. With `HOLDFAST_NO_SKIP` set that is a failure.
 pub(crate) fn skipped(why: &str) {
-    assert!(
-        std::env::var_os("HOLDFAST_NO_SKIP").is_none(),
-        "nothing may be skipped, yet: {why}"
-    );
+    assert!(std::env::var_os("HOLDFAST_NO_SKIP").is_none(), "nothing may be skipped, yet: {why}");
     eprintln!("skipped: {why}");
 }
 
@@ -107,10 +104,7 @@ impl Drop for Mounted {
 /// Runs a tool; its output, if it is there and succeeds.
 pub(crate) fn run(command: &mut Command) -> Option<String> {
     let output = command.output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 pub(crate) fn is_root() -> bool {

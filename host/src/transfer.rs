@@ -72,12 +72,7 @@ const ZERO_PIECE: usize = 1 << 20;
 
 impl Storage {
     pub(crate) fn new(file: File, kind: Kind) -> Self {
-        Self {
-            file,
-            kind,
-            cheap_zeros: AtomicBool::new(true),
-            lost: OnceLock::new(),
-        }
+        Self { file, kind, cheap_zeros: AtomicBool::new(true), lost: OnceLock::new() }
     }
 
     pub(crate) const fn file(&self) -> &File {
@@ -102,8 +97,7 @@ impl Storage {
     pub(crate) fn probe_holes(&self) -> bool {
         let beyond = self.bytes().unwrap_or(0).next_multiple_of(4096);
         let works = self.kind == Kind::Regular && self.punch(beyond..beyond + 4096).is_ok();
-        self.cheap_zeros
-            .store(works || self.kind == Kind::Block, Ordering::Relaxed);
+        self.cheap_zeros.store(works || self.kind == Kind::Block, Ordering::Relaxed);
         works
     }
 
@@ -121,10 +115,7 @@ impl Storage {
             self.check_end(range.end)?;
         }
         match op {
-            Op::Read(buf) => self
-                .file
-                .read_exact_at(buf, start)
-                .map_err(|e| classify(&e)),
+            Op::Read(buf) => self.file.read_exact_at(buf, start).map_err(|e| classify(&e)),
             Op::Write(data, Durability::Cached) => self.write(data, start),
             Op::Write(data, Durability::Fua) => self.write_durably(data, start),
             Op::Flush => unreachable!("a flush covers no range"),
@@ -292,12 +283,9 @@ mod tests {
         let disk = storage(&dir, 1 << 20);
         disk.probe_holes();
         disk.file.set_len(4096).unwrap();
-        for mut op in [
-            write(1, Durability::Cached),
-            write(1, Durability::Fua),
-            Op::Zero(1),
-            Op::Discard(1),
-        ] {
+        for mut op in
+            [write(1, Durability::Cached), write(1, Durability::Fua), Op::Zero(1), Op::Discard(1)]
+        {
             assert_eq!(disk.carry_out(8, &mut op), Err(Fault::OutOfRange), "{op:?}");
             assert_eq!(disk.carry_out(7, &mut op), Ok(()), "{op:?}");
         }

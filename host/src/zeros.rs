@@ -71,11 +71,7 @@ pub fn first_nonzero(file: &File, range: Range<u64>, limit: u64) -> io::Result<S
         }
         at += piece.len() as u64;
     }
-    Ok(if stop < range.end {
-        Search::Stopped(stop)
-    } else {
-        Search::AllZero
-    })
+    Ok(if stop < range.end { Search::Stopped(stop) } else { Search::AllZero })
 }
 
 #[cfg(test)]
@@ -125,10 +121,7 @@ mod tests {
         ] {
             assert_eq!(first_nonzero(&file, range, limit).unwrap(), outcome);
         }
-        assert!(
-            first_nonzero(&file, 0..2 * MIB, u64::MAX).is_ok(),
-            "found before the end"
-        );
+        assert!(first_nonzero(&file, 0..2 * MIB, u64::MAX).is_ok(), "found before the end");
         assert!(first_nonzero(&file, MIB..2 * MIB, u64::MAX).is_err());
     }
 }

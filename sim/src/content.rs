@@ -82,7 +82,7 @@ pub fn decode(seed: u64, sector: u64, bytes: &[u8]) -> Value {
         let bytes = bytes[index * 8..index * 8 + 8].try_into();
         u64::from_le_bytes(bytes.expect("eight bytes"))
     };
-    if word(0) == 0 && bytes.iter().all(|&byte| byte == 0) {
+    if bytes == [0; SECTOR] {
         return Value::ZERO;
     }
     let version = (word(1) >> 32) as u32;

@@ -2,8 +2,10 @@
 //!
 //! Nothing is rebuilt here: `rebuild` does that, in the foreground. A device that carries
 //! something, an old md superblock included, is refused unless `--force`; then the old superblocks
-//! are taken off first, lest one of them be believed later.
+//! are taken off first, lest one of them be believed later. A device the array cannot take is left
+//! as it is.
 
+use holdfast_core::block::{BlockDevice, Geometry};
 use holdfast_host::file::FileDisk;
 use holdfast_raid::AddMember;
 use holdfast_raid::level::Level;
@@ -19,7 +21,7 @@ use crate::session::{Purpose, Session};
 /// Adds the device.
 pub(super) fn run(config: &Add, report: &Report) -> Outcome {
     let dry_run = config.caution.dry_run;
-    let purpose = if dry_run { Purpose::Look } else { Purpose::Change };
+    let purpose = if dry_run { Purpose::Rehearse } else { Purpose::Change };
     let (mut session, new) =
         Session::open_beside(&config.group, Some(&config.device), purpose, report)?;
     let Some(Member { path, mut disk, .. }) = new else {
@@ -39,6 +41,11 @@ pub(super) fn run(config: &Add, report: &Report) -> Outcome {
         members::refuse_carriers(&[(path.clone(), marks)])?;
     }
     let name = path.display().to_string();
+    let refused = |refusal| Failure::error(format!("{name} cannot be added: {refusal}"));
+    // Before anything is taken off it.
+    let opened = disk.geometry();
+    let geometry = Geometry { read_only: opened.read_only && !dry_run, ..opened };
+    session.array.check_new_member(geometry).map_err(refused)?;
     if !dry_run {
         if config.group.force {
             confirm(&format!("Overwrite what {name} carries?"), config.caution.yes)?;
@@ -46,13 +53,10 @@ pub(super) fn run(config: &Add, report: &Report) -> Outcome {
         }
         let seed =
             AddMember { device_uuid: members::new_uuid(), write_mostly: config.write_mostly };
-        session
-            .array
-            .add_member(disk, seed)
-            .map_err(|refusal| Failure::error(format!("{name} cannot be added: {refusal}")))?;
+        session.array.add_member(disk, seed).map_err(refused)?;
         session.paths.push(path);
         session.superblocks.push(None);
-        session.run_and_tell(report);
+        session.run_and_tell(report, |_, _| ());
         session.stop(report);
     }
     let sentence = format!("{name} is a spare of the array");

@@ -1,11 +1,13 @@
 //! The answer of verbs that change who is a member: `fail`, `remove`, `add`.
 
+use holdfast_raid::status::MemberStatus;
 use serde::Serialize;
 
 use crate::commands::detail;
-use crate::exit::Exit;
+use crate::config::MemberChange;
+use crate::exit::{Exit, Failure};
 use crate::report::Report;
-use crate::session::Session;
+use crate::session::{Purpose, Session};
 
 #[derive(Debug, Serialize)]
 struct Answer<'a> {
@@ -28,6 +30,19 @@ pub(crate) struct Changed<'a> {
     pub(crate) slot: Option<u32>,
     /// What became of it, as a sentence without its end.
     pub(crate) sentence: String,
+}
+
+/// The array, the member that is meant, its path and what it was before.
+pub(crate) fn open(
+    config: &MemberChange,
+    report: &Report,
+) -> Result<(Session, usize, String, MemberStatus), Failure> {
+    let purpose = if config.caution.dry_run { Purpose::Look } else { Purpose::Change };
+    let session = Session::open(&config.group, purpose, report)?;
+    let member = session.select(&config.member)?;
+    let path = session.path(member).display().to_string();
+    let before = session.status().members.swap_remove(member);
+    Ok((session, member, path, before))
 }
 
 /// Says what was done and what is next.

@@ -13,14 +13,12 @@ use serde::Serialize;
 
 use super::detail;
 use crate::config;
-use crate::events::{Names, sector_range, sentence};
+use crate::events::{MOST_SHOWN, Names, Teller, sector_range};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::json::Range;
+use crate::json::{Range, Ranges};
+use crate::members;
 use crate::report::Report;
 use crate::session::{Purpose, Session};
-
-/// Differences shown one by one; beyond, they are only counted.
-const MOST_SHOWN: usize = 1000;
 
 /// What a check or a repair came to.
 #[derive(Debug, Serialize)]
@@ -30,7 +28,11 @@ pub(super) struct Answer {
     mismatch_sectors: u64,
     mismatches: Vec<Mismatch>,
     mismatches_not_shown: u64,
+    /// raid6 with --locate: differences that point at one member, and those that do not.
+    mismatches_located: u64,
+    mismatches_not_located: u64,
     unreadable: Vec<Range>,
+    unreadable_not_shown: u64,
     state: String,
     dry_run: bool,
 }
@@ -47,10 +49,15 @@ struct Mismatch {
 
 /// Compares.
 pub(super) fn run(config: &config::Check, report: &Report) -> Outcome {
+    members::refuse_locked(&config.group, FORCE_ON_LOCKED)?;
     let mut session = Session::open(&config.group, Purpose::Look, report)?;
     let action = Action::Check { locate: config.locate };
     refuse_pointless(&session.status(), config.locate)?;
     let answer = compare(&mut session, action, report)?;
+    session.teller.finish(report);
+    if answer.differs() {
+        name_writers(&config.group, report);
+    }
     let status = session.status();
     answer.say(&status, report);
     report.answer(&answer);
@@ -58,6 +65,17 @@ pub(super) fn run(config: &config::Check, report: &Report) -> Outcome {
         return Err(Failure::error("the check did not reach its end").hint("run it again"));
     }
     Ok(answer.exit(&status))
+}
+
+/// What comparing under somebody's hands means.
+pub(super) const FORCE_ON_LOCKED: &str =
+    "compares all the same and takes writes under way for differences";
+
+/// Somebody who writes now may have written while members were compared.
+pub(super) fn name_writers(group: &config::Group, report: &Report) {
+    if let Some(held) = group.members.iter().find_map(|path| members::held(path)) {
+        report.note(format_args!("{held}: differences may be its writes under way; check again"));
+    }
 }
 
 /// There must be something to compare.
@@ -94,7 +112,10 @@ pub(super) fn compare(
         mismatch_sectors: 0,
         mismatches: Vec::new(),
         mismatches_not_shown: 0,
+        mismatches_located: 0,
+        mismatches_not_located: 0,
         unreadable: Vec::new(),
+        unreadable_not_shown: 0,
         state: String::new(),
         dry_run: false,
     };
@@ -102,7 +123,22 @@ pub(super) fn compare(
         .array
         .start(action)
         .map_err(|refusal| Failure::error(format!("{} cannot begin: {refusal}", action.name())))?;
-    session.run(report, |event| answer.take(&event, &status, &names, report));
+    let mut teller = std::mem::take(&mut session.teller);
+    let mut unreadable = Ranges::default();
+    session.run(report, |event| {
+        if let Event::RangeFailed { sector, sectors, fault, slots, .. } = &event {
+            unreadable.add(Range {
+                offset_bytes: sector * SECTOR_BYTES,
+                length_bytes: sectors * SECTOR_BYTES,
+                members: slots.iter().map(|slot| names.slot(*slot)).collect(),
+                why: fault.to_string(),
+            });
+        }
+        answer.take(&event, &status, &names, &mut teller, report);
+    });
+    session.teller = teller;
+    answer.unreadable = unreadable.shown;
+    answer.unreadable_not_shown = unreadable.more;
     answer.state = detail::state(&session.status());
     Ok(answer)
 }
@@ -121,10 +157,32 @@ impl Answer {
 
     /// Whether anything differed or could not be read.
     pub(super) fn differs(&self) -> bool {
-        self.mismatch_sectors > 0 || !self.unreadable.is_empty()
+        self.mismatch_sectors > 0 || self.is_unreadable()
     }
 
-    fn take(&mut self, event: &Event, status: &Status, names: &Names, report: &Report) {
+    /// Differences found, shown or not.
+    pub(super) const fn count(&self) -> u64 {
+        self.mismatches_located + self.mismatches_not_located
+    }
+
+    /// Differences that point at one member.
+    pub(super) const fn located(&self) -> u64 {
+        self.mismatches_located
+    }
+
+    /// Whether something could not be read.
+    pub(super) const fn is_unreadable(&self) -> bool {
+        !self.unreadable.is_empty()
+    }
+
+    fn take(
+        &mut self,
+        event: &Event,
+        status: &Status,
+        names: &Names,
+        teller: &mut Teller,
+        report: &Report,
+    ) {
         match event {
             Event::Mismatch { sector, sectors, culprit } => {
                 self.mismatch(*sector, *sectors, *culprit, status, names, report);
@@ -132,16 +190,7 @@ impl Answer {
             Event::SyncFinished { complete, mismatch_sectors, .. } => {
                 (self.complete, self.mismatch_sectors) = (*complete, *mismatch_sectors);
             }
-            Event::RangeFailed { sector, sectors, fault, slots, .. } => {
-                self.unreadable.push(Range {
-                    offset_bytes: sector * SECTOR_BYTES,
-                    length_bytes: sectors * SECTOR_BYTES,
-                    members: slots.iter().map(|slot| names.slot(*slot)).collect(),
-                    why: fault.to_string(),
-                });
-                sentence(event, names).into_iter().for_each(|text| report.note(text));
-            }
-            other => sentence(other, names).into_iter().for_each(|text| report.note(text)),
+            other => teller.take(other, names, report),
         }
     }
 
@@ -154,6 +203,10 @@ impl Answer {
         names: &Names,
         report: &Report,
     ) {
+        match culprit {
+            Some(_) => self.mismatches_located += 1,
+            None => self.mismatches_not_located += 1,
+        }
         if self.mismatches.len() == MOST_SHOWN {
             self.mismatches_not_shown += 1;
             return;
@@ -186,12 +239,17 @@ impl Answer {
         if self.mismatches_not_shown > 0 {
             report.line(format_args!("… and {} more", self.mismatches_not_shown));
         }
-        let located = self.mismatches.iter().filter(|found| found.culprit_slot.is_some()).count();
-        let located =
-            if located > 0 { format!(", {located} of them located") } else { String::new() };
-        let count = self.mismatches.len() as u64 + self.mismatches_not_shown;
+        let located = match self.mismatches_located {
+            0 => String::new(),
+            located => format!(", {located} of them located"),
+        };
+        let count = self.count();
         let noun = if count == 1 { "difference" } else { "differences" };
         report.line(match count {
+            0 if self.is_unreadable() => format!(
+                "{}: what can be read agrees, the rest is named above; state: {}",
+                self.action, self.state
+            ),
             0 => format!("{}: everything agrees; state: {}", self.action, self.state),
             _ => format!(
                 "{}: {count} {noun}, {} sectors by md's count{located}; state: {}",

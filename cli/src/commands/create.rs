@@ -234,7 +234,7 @@ fn bring_in_sync(
     let mut session = Session::assemble(world, opened, &group, Purpose::Change, report)?;
     while session.array.start_pending() {
         let before = detail::pending(&session.status());
-        session.run_and_tell(report);
+        session.run_and_tell(report, |_, _| ());
         if detail::pending(&session.status()) == before {
             break;
         }

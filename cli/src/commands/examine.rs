@@ -4,6 +4,7 @@
 //! share a uuid are shown together, current members first. With `--verbose` each superblock is
 //! printed in mdadm's own lines instead. What cannot be opened is named and the rest still shown.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use holdfast_core::size::{Human, SECTOR_BYTES};
@@ -43,6 +44,7 @@ struct Array {
     clean: bool,
     array_state: String,
     state: &'static str,
+    why: Option<&'static str>,
     members: Vec<Member>,
 }
 
@@ -202,10 +204,11 @@ fn summary(blocks: &[Superblock], paths: &[&Path]) -> Array {
     let choice = choose(blocks, false);
     let freshest = choice.as_ref().map_or(0, |choice| choice.freshest);
     let block = &blocks[freshest];
+    let doubt = choice.as_ref().ok().and_then(|choice| parity_in_doubt(block, choice));
     let state = match &choice {
         Err(_) => "unusable",
-        Ok(choice) if !choice.enough => "unusable",
-        Ok(choice) if serving(choice) < block.raid_disks as usize => "degraded",
+        Ok(choice) if !choice.enough || doubt.is_some() => "unusable",
+        Ok(choice) if serving(choice).len() < block.raid_disks as usize => "degraded",
         Ok(_) => "good",
     };
     let mut members: Vec<Member> = blocks
@@ -239,16 +242,29 @@ fn summary(blocks: &[Superblock], paths: &[&Path]) -> Array {
         clean: block.resync == Resync::Clean,
         array_state: array_state(block),
         state,
+        why: doubt,
         members,
     }
 }
 
+/// Why parity cannot stand in for a missing member, if it cannot: the start needs force.
+fn parity_in_doubt(block: &Superblock, choice: &Choice) -> Option<&'static str> {
+    let level = block.level().filter(|level| level.has_parity())?;
+    let served = serving(choice);
+    let mut missing = (0..block.raid_disks).filter(|slot| !served.contains(slot));
+    let first = missing.next()?;
+    // RAID4 without its parity member has all its data.
+    let last = block.raid_disks - 1;
+    let only_parity = level == Level::Raid4 && first == last;
+    (choice.enough && block.resync != Resync::Clean && !only_parity).then_some(
+        "not stopped cleanly and a member is missing: what is recovered from parity may be wrong, \
+         only --force starts it",
+    )
+}
+
 /// Slots whose data somebody serves in full.
-fn serving(choice: &Choice) -> usize {
-    let mut slots: Vec<u16> = choice.verdicts.iter().filter_map(Verdict::serving_slot).collect();
-    slots.sort_unstable();
-    slots.dedup();
-    slots.len()
+fn serving(choice: &Choice) -> BTreeSet<u32> {
+    choice.verdicts.iter().filter_map(Verdict::serving_slot).map(u32::from).collect()
 }
 
 /// What each serving member contributes: raid0 and linear use all of it.
@@ -360,6 +376,7 @@ fn array_lines(array: &Array) -> Vec<String> {
         _ => "not usable with these members",
     };
     lines.push(format!("  array state: {}   {clean}   {usable}", array.array_state));
+    lines.extend(array.why.map(|why| format!("  {why}")));
     lines.push(String::new());
     lines
 }

@@ -10,17 +10,11 @@ use super::change::{self, Changed};
 use crate::config::MemberChange;
 use crate::exit::{Failure, Outcome};
 use crate::report::Report;
-use crate::session::{Purpose, Session};
 
 /// Fails the member.
 pub(super) fn run(config: &MemberChange, report: &Report) -> Outcome {
     let dry_run = config.caution.dry_run;
-    let purpose = if dry_run { Purpose::Look } else { Purpose::Change };
-    let mut session = Session::open(&config.group, purpose, report)?;
-    let member = session.select(&config.member)?;
-    let path = session.path(member).display().to_string();
-    let status = session.status();
-    let before = &status.members[member];
+    let (mut session, member, path, before) = change::open(config, report)?;
     match before.state {
         MemberState::InSync | MemberState::Rebuilding | MemberState::Spare => {}
         MemberState::Faulty | MemberState::Stale => {
@@ -37,7 +31,7 @@ pub(super) fn run(config: &MemberChange, report: &Report) -> Outcome {
             .array
             .fail_member(member)
             .map_err(|refusal| Failure::error(format!("{path} cannot be failed: {refusal}")))?;
-        session.run_and_tell(report);
+        session.run_and_tell(report, |_, _| ());
         session.stop(report);
     }
     let place = slot.map_or_else(|| "a spare".to_owned(), |slot| format!("slot {slot}"));

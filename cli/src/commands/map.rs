@@ -14,6 +14,9 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::picture::{self, Located};
 use crate::report::Report;
 
+/// The last byte a file offset can name (`loff_t` is signed).
+const MAX_OFFSET: u64 = i64::MAX as u64;
+
 #[derive(Debug, Serialize)]
 struct Answer {
     level: &'static str,
@@ -21,7 +24,7 @@ struct Answer {
     layout_number: u32,
     chunk_bytes: u64,
     raid_devices: u32,
-    array_bytes: u64,
+    array_bytes: u128,
     offsets: Vec<Offset>,
 }
 
@@ -45,13 +48,12 @@ struct Spot {
 /// Answers each offset.
 pub(super) fn run(config: &Map, report: &Report) -> Outcome {
     let layout = layout_for(config)?;
-    let array_bytes = layout.array_sectors() * SECTOR_BYTES;
+    let array_bytes = u128::from(layout.array_sectors()) * u128::from(SECTOR_BYTES);
     let mut offsets = Vec::new();
     for &offset in &config.offsets_bytes {
-        if offset >= array_bytes {
+        if u128::from(offset) >= array_bytes {
             return Err(Failure::usage(format!(
-                "offset {offset} is beyond the array, which has {array_bytes} bytes ({})",
-                Human(array_bytes)
+                "offset {offset} is beyond the array, which has {array_bytes} bytes"
             )));
         }
         let located = picture::locate(&layout, offset / SECTOR_BYTES);
@@ -82,7 +84,14 @@ fn has_far_copies(shape: &config::Shape) -> bool {
 /// The layout, of members as large as said or as the largest offset needs.
 fn layout_for(config: &Map) -> Result<Layout, Failure> {
     let config::Shape { level, layout, raid_disks, chunk_sectors } = config.shape;
-    let largest = config.offsets_bytes.iter().max().copied().unwrap_or(0) / SECTOR_BYTES;
+    let largest = config.offsets_bytes.iter().max().copied().unwrap_or(0);
+    if largest > MAX_OFFSET {
+        return Err(Failure::usage(format!(
+            "offset {largest} is beyond every array: Linux counts bytes up to {MAX_OFFSET} ({})",
+            Human(MAX_OFFSET)
+        )));
+    }
+    let largest = largest / SECTOR_BYTES;
     // A chunk more than the offset's own on every member, and room for every far copy.
     let chunk = u64::from(chunk_sectors.max(8));
     let member_sectors = config.member_sectors.unwrap_or_else(|| match level {

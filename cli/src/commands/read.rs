@@ -5,6 +5,7 @@
 //! is as small as it can be; its name is the array's range and the members that could not help.
 //! `--keep-going` puts zeros there and goes on. A file is written sparsely: zeros become holes.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IsTerminal, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use serde::Serialize;
 use crate::config::{self, Stream as End};
 use crate::events::{Names, byte_range};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::json::Range;
+use crate::json::{Range, Ranges};
 use crate::members;
 use crate::progress::Progress;
 use crate::report::Report;
@@ -35,6 +36,7 @@ struct Answer {
     length_bytes: u64,
     output: String,
     unreadable: Vec<Range>,
+    unreadable_not_shown: u64,
 }
 
 /// Copies the range out.
@@ -46,7 +48,7 @@ pub(super) fn run(config: &config::Read, report: &Report) -> Outcome {
                 .hint("--output FILE, or pipe it somewhere"));
         }
     }
-    refuse_locked(config)?;
+    members::refuse_locked(&config.group, "reads what is there now")?;
     refuse_member_as_output(config)?;
     let mut session = Session::open(&config.group, Purpose::Look, report)?;
     let (start, length) = range(config, session.bytes())?;
@@ -55,12 +57,14 @@ pub(super) fn run(config: &config::Read, report: &Report) -> Outcome {
         block_bytes: session.block_bytes(),
         keep_going: config.keep_going,
         names: session.names(),
+        report,
         session: &mut session,
         stream: Stream::default(),
-        unreadable: Vec::new(),
+        unreadable: Ranges::default(),
     };
-    let written = copy.run(start, length, &mut sink, report);
+    let written = copy.run(start, length, &mut sink);
     let unreadable = copy.unreadable;
+    session.teller.finish(report);
     match written {
         Ok(()) => {}
         // The reader has seen enough.
@@ -68,8 +72,12 @@ pub(super) fn run(config: &config::Read, report: &Report) -> Outcome {
         Err(Stop::Failed(failure)) => return Err(failure),
     }
     sink.finish()?;
-    for range in &unreadable {
+    for range in &unreadable.shown {
         report.note(format_args!("{}; zeros stand there instead", range_text(range)));
+    }
+    if unreadable.more > 0 {
+        let more = unreadable.more;
+        report.note(format_args!("… and {more} ranges more, where zeros stand too"));
     }
     let exit = if unreadable.is_empty() { Exit::Good } else { Exit::Differs };
     let output = sink.name();
@@ -77,19 +85,14 @@ pub(super) fn run(config: &config::Read, report: &Report) -> Outcome {
         let range = byte_range(start, length);
         report.line(format_args!("{output}: {range} of the array"));
     }
-    report.answer(&Answer { offset_bytes: start, length_bytes: length, output, unreadable });
+    report.answer(&Answer {
+        offset_bytes: start,
+        length_bytes: length,
+        output,
+        unreadable: unreadable.shown,
+        unreadable_not_shown: unreadable.more,
+    });
     Ok(exit)
-}
-
-fn refuse_locked(config: &config::Read) -> Result<(), Failure> {
-    if config.group.force {
-        return Ok(());
-    }
-    match config.group.members.iter().find_map(|path| members::held(path)) {
-        None => Ok(()),
-        Some(held) => Err(Failure::error(format!("{held}, which may be writing to the array"))
-            .hint("wait until it has finished; --force reads what is there now")),
-    }
 }
 
 /// A member must not be overwritten with the array's data, whatever it is called.
@@ -152,20 +155,15 @@ struct Copy<'a> {
     block_bytes: u64,
     keep_going: bool,
     names: Names,
-    unreadable: Vec<Range>,
+    report: &'a Report,
+    unreadable: Ranges,
 }
 
 impl Copy<'_> {
-    fn run(
-        &mut self,
-        start: u64,
-        length: u64,
-        sink: &mut Sink,
-        report: &Report,
-    ) -> Result<(), Stop> {
+    fn run(&mut self, start: u64, length: u64, sink: &mut Sink) -> Result<(), Stop> {
         let end = start + length;
         let mut next = start - start % self.block_bytes;
-        let mut progress = Progress::new(report.is_watched() && sink.is_file());
+        let mut progress = Progress::new(self.report.is_watched() && sink.is_file());
         loop {
             while self.stream.has_room() && next < end {
                 // Pieces end at multiples of their size, so that stripes are read whole.
@@ -186,6 +184,7 @@ impl Copy<'_> {
                 (Err(fault), _) => self.mend(at, bytes, inside, fault, sink)?,
                 (Ok(()), _) => unreachable!("a read answers a read"),
             }
+            self.listen();
             progress.draw("read", (wanted.end - start) / SECTOR_BYTES, length / SECTOR_BYTES);
         }
     }
@@ -200,8 +199,9 @@ impl Copy<'_> {
         sink: &mut Sink,
     ) -> Result<(), Stop> {
         // Whatever was reported so far was about the whole piece.
-        drop(self.session.array.take_events());
+        self.listen();
         let mut data = vec![0; bytes as usize];
+        // At most one per block of the piece.
         let mut lost = Vec::new();
         self.narrow(at, &mut data, fault, &mut lost);
         lost.retain(|range| {
@@ -215,7 +215,7 @@ impl Copy<'_> {
                 .hint("--keep-going writes zeros there and reads on");
             return Err(Stop::Failed(failure));
         }
-        lost.into_iter().for_each(|range| remember(&mut self.unreadable, range));
+        lost.into_iter().for_each(|range| self.unreadable.add(range));
         Ok(sink.put(&data[inside])?)
     }
 
@@ -226,7 +226,11 @@ impl Copy<'_> {
             let members = self.at_fault();
             let length_bytes = data.len() as u64;
             let range = Range { offset_bytes: at, length_bytes, members, why: fault.to_string() };
-            return remember(lost, range);
+            let rest = match lost.last_mut() {
+                Some(last) => last.absorb(range),
+                None => Some(range),
+            };
+            return lost.extend(rest);
         };
         let mut from = at;
         for part in data.chunks_mut(finer as usize) {
@@ -244,28 +248,21 @@ impl Copy<'_> {
 
     /// The members that could not help with the read that failed last.
     fn at_fault(&mut self) -> Vec<String> {
-        let mut slots: Vec<u32> = Vec::new();
-        for event in self.session.array.take_events() {
-            if let Event::RangeFailed { slots: failed, .. } = event {
-                slots.extend(failed);
-            }
-        }
-        slots.sort_unstable();
-        slots.dedup();
+        let slots = self.listen();
         slots.into_iter().map(|slot| self.names.slot(slot)).collect()
     }
-}
 
-/// Adds a range, joining it with its neighbour if nothing else tells them apart.
-fn remember(ranges: &mut Vec<Range>, range: Range) {
-    if let Some(last) = ranges.last_mut()
-        && last.offset_bytes + last.length_bytes == range.offset_bytes
-        && (&last.members, &last.why) == (&range.members, &range.why)
-    {
-        last.length_bytes += range.length_bytes;
-        return;
+    /// Tells what has happened; the slots that could not help where a range could not be read.
+    fn listen(&mut self) -> BTreeSet<u32> {
+        let mut slots = BTreeSet::new();
+        for event in self.session.array.take_events() {
+            match event {
+                Event::RangeFailed { slots: failed, .. } => slots.extend(failed),
+                other => self.session.teller.take(&other, &self.names, self.report),
+            }
+        }
+        slots
     }
-    ranges.push(range);
 }
 
 fn range_text(range: &Range) -> String {
@@ -343,21 +340,12 @@ impl Sink {
 mod tests {
     use super::*;
 
-    fn lost(offset_bytes: u64, length_bytes: u64, member: &str) -> Range {
-        let (members, why) = (vec![member.to_owned()], "medium error".to_owned());
-        Range { offset_bytes, length_bytes, members, why }
-    }
-
     #[test]
-    fn neighbouring_losses_are_one_range() {
-        let mut ranges = Vec::new();
-        remember(&mut ranges, lost(0, 512, "a"));
-        remember(&mut ranges, lost(512, 512, "a"));
-        remember(&mut ranges, lost(1024, 512, "b"));
-        remember(&mut ranges, lost(4096, 512, "b"));
-        assert_eq!(ranges, [lost(0, 1024, "a"), lost(1024, 512, "b"), lost(4096, 512, "b")]);
+    fn a_lost_range_names_its_members() {
+        let (members, why) = (vec!["a".to_owned()], "medium error".to_owned());
+        let lost = Range { offset_bytes: 0, length_bytes: 1024, members, why };
         assert_eq!(
-            range_text(&ranges[0]),
+            range_text(&lost),
             "array bytes 0..1023 (1 KiB) cannot be read: medium error on a"
         );
     }

@@ -8,10 +8,12 @@ use holdfast_core::size::Human;
 use holdfast_core::size::SECTOR_BYTES;
 use holdfast_raid::event::Event;
 use holdfast_raid::status::{Health, MemberState, Status};
+use holdfast_raid::sync::Action;
 use serde::Serialize;
 
 use super::detail;
 use crate::config::Change;
+use crate::events::MOST_SHOWN;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::report::Report;
 use crate::session::{Purpose, Session};
@@ -23,7 +25,18 @@ struct Answer {
     state: String,
     /// What could not be rebuilt, on the members it should have been rebuilt on.
     lost: Vec<Lost>,
+    lost_not_shown: u64,
     next: Option<String>,
+}
+
+impl Answer {
+    fn lose(&mut self, path: &str, first_sector: u64, sectors: u64) {
+        if self.lost.len() < MOST_SHOWN {
+            self.lost.push(Lost { path: path.to_owned(), first_sector, sectors });
+        } else {
+            self.lost_not_shown += 1;
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -50,55 +63,94 @@ pub(super) fn run(config: &Change, report: &Report) -> Outcome {
         passes: Vec::new(),
         state: String::new(),
         lost: Vec::new(),
+        lost_not_shown: 0,
         next: None,
     };
+    let mut stuck = false;
     while session.array.start_pending() {
-        let events = session.run_and_tell(report);
-        let names = session.names();
-        let mut went_on = false;
-        for event in events {
-            match event {
-                Event::SyncFinished { action, complete, .. } => {
-                    went_on |= complete;
-                    let word = action.name();
-                    let how = if complete { "done" } else { "interrupted" };
-                    report.line(format_args!("{word}: {how}"));
-                    answer.passes.push(Pass { action: word, complete });
-                }
-                Event::BadBlocks { member, sector, sectors } => answer.lost.push(Lost {
-                    path: names.device(member).to_owned(),
-                    first_sector: sector,
-                    sectors,
-                }),
-                _ => {}
+        let before = Stage::of(&session.status());
+        let (mut went_on, mut full) = (false, false);
+        session.run_and_tell(report, |event, names| match event {
+            Event::SyncFinished { action, complete, .. } => {
+                went_on |= complete;
+                let word = action.name();
+                let how = match (complete, full) {
+                    (true, false) => "done",
+                    (true, true) => "done, except where there was no space",
+                    (false, _) => "interrupted",
+                };
+                report.line(format_args!("{word}: {how}"));
+                answer.passes.push(Pass { action: word, complete: *complete && !full });
             }
-        }
-        // A pass that cannot finish would be due again at once.
-        if !went_on {
+            Event::NoSpace { .. } => full = true,
+            Event::BadBlocks { member, sector, sectors } => {
+                answer.lose(names.device(*member), *sector, *sectors);
+            }
+            _ => {}
+        });
+        // A pass that cannot finish, or that left things as they were, would be due again at once.
+        let after = Stage::of(&session.status());
+        stuck = went_on && after == before && after.pending.is_some();
+        if !went_on || stuck {
             break;
         }
     }
+    let why = stuck.then(|| why_stuck(&session));
     let status = session.stop(report);
-    finish(answer, &status, report)
+    finish(answer, why, &status, report)
 }
 
-fn finish(mut answer: Answer, status: &Status, report: &Report) -> Outcome {
+/// What a pass should change.
+#[derive(PartialEq, Eq)]
+struct Stage {
+    pending: Option<(Action, u64, u64)>,
+    bits: Option<u64>,
+    members: Vec<(MemberState, Option<u64>)>,
+}
+
+impl Stage {
+    fn of(status: &Status) -> Self {
+        // A pass that has just been started counts as pending, however far it is.
+        let at_rest = Status { sync: None, ..status.clone() };
+        Self {
+            pending: detail::pending(&at_rest),
+            bits: status.bitmap.map(|bitmap| bitmap.dirty),
+            members: status.members.iter().map(|m| (m.state, m.recovery_offset)).collect(),
+        }
+    }
+}
+
+/// Why a pass left as much to do as it found.
+fn why_stuck(session: &Session) -> Failure {
+    if session.teller.lacks_space() {
+        Failure::error("a member has no space left; what it could not take stays marked for resync")
+            .hint("make room where the members are, then run it again")
+    } else {
+        Failure::error("a pass reached its end and left as much to do as there was before")
+            .hint("the members named above could not be read or written there")
+    }
+}
+
+fn finish(mut answer: Answer, stuck: Option<Failure>, status: &Status, report: &Report) -> Outcome {
     if answer.passes.is_empty() {
         report.line("nothing to rebuild and nothing to resync");
     }
     answer.state = detail::state(status);
     answer.next = detail::next(status);
     report.line(format_args!("state: {}", answer.state));
-    let complete = answer.passes.iter().all(|pass| pass.complete);
+    let complete = stuck.is_none() && answer.passes.last().is_none_or(|pass| pass.complete);
     if let Some(next) = answer.next.as_ref().filter(|_| complete) {
         report.line(format_args!("next: {next}"));
     }
     if !complete {
         report.answer(&answer);
-        return Err(match status.health {
-            Health::Failed => Failure::unusable("the array lost more members than it bears")
-                .hint("holdfast detail says which; nothing more was written to them"),
-            _ => Failure::error("the rebuild did not reach its end")
+        return Err(match (status.health, stuck) {
+            (_, Some(failure)) => failure,
+            (Health::Failed, None) => {
+                Failure::unusable("the array lost more members than it bears")
+                    .hint("holdfast detail says which; nothing more was written to them")
+            }
+            (_, None) => Failure::error("the rebuild did not reach its end")
                 .hint("run it again: it continues where it was"),
         });
     }
@@ -128,6 +180,7 @@ fn foretell(config: &Change, report: &Report) -> Outcome {
         report.line("nothing to rebuild and nothing to resync");
     }
     let (state, next) = (detail::state(&status), detail::next(&status));
-    report.answer(&Answer { dry_run: true, passes, state, lost: Vec::new(), next });
+    let (lost, lost_not_shown) = (Vec::new(), 0);
+    report.answer(&Answer { dry_run: true, passes, state, lost, lost_not_shown, next });
     Ok(Exit::Good)
 }

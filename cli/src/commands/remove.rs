@@ -7,16 +7,12 @@ use super::change::{self, Changed};
 use crate::config::MemberChange;
 use crate::exit::{Failure, Outcome};
 use crate::report::Report;
-use crate::session::{Purpose, Session, serves};
+use crate::session::serves;
 
 /// Removes the member.
 pub(super) fn run(config: &MemberChange, report: &Report) -> Outcome {
     let dry_run = config.caution.dry_run;
-    let purpose = if dry_run { Purpose::Look } else { Purpose::Change };
-    let mut session = Session::open(&config.group, purpose, report)?;
-    let member = session.select(&config.member)?;
-    let path = session.path(member).display().to_string();
-    let before = session.status().members[member].clone();
+    let (mut session, member, path, before) = change::open(config, report)?;
     if serves(before.state) {
         return Err(Failure::error(format!("{path} is in use"))
             .hint("holdfast fail declares it faulty first"));
@@ -26,7 +22,7 @@ pub(super) fn run(config: &MemberChange, report: &Report) -> Outcome {
             .array
             .remove_member(member)
             .map_err(|refusal| Failure::error(format!("{path} cannot be removed: {refusal}")))?;
-        session.run_and_tell(report);
+        session.run_and_tell(report, |_, _| ());
         session.stop(report);
         report.note(format_args!(
             "{path} keeps its old superblock; holdfast zero-superblock {path} takes it off"

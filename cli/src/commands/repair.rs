@@ -6,9 +6,10 @@
 
 use holdfast_raid::sync::Action;
 
-use super::check::{compare, refuse_pointless};
+use super::check::{Answer, FORCE_ON_LOCKED, compare, name_writers, refuse_pointless};
 use crate::config::Repair;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::members;
 use crate::report::{Report, confirm};
 use crate::session::{Purpose, Session};
 
@@ -16,6 +17,9 @@ use crate::session::{Purpose, Session};
 pub(super) fn run(config: &Repair, report: &Report) -> Outcome {
     let dry_run = config.caution.dry_run;
     let purpose = if dry_run { Purpose::Look } else { Purpose::Change };
+    if dry_run {
+        members::refuse_locked(&config.group, FORCE_ON_LOCKED)?;
+    }
     let mut session = Session::open(&config.group, purpose, report)?;
     refuse_pointless(&session.status(), config.locate)?;
     let action = if dry_run {
@@ -28,14 +32,45 @@ pub(super) fn run(config: &Repair, report: &Report) -> Outcome {
     if dry_run {
         answer = answer.imagined();
     }
-    let status = if dry_run { session.status() } else { session.stop(report) };
+    let status = if dry_run {
+        session.teller.finish(report);
+        session.status()
+    } else {
+        session.stop(report)
+    };
     answer.say(&status, report);
+    if answer.is_complete() && !dry_run {
+        outcome(&answer, config.locate).into_iter().for_each(|text| report.note(text));
+    }
+    if dry_run && answer.differs() {
+        name_writers(&config.group, report);
+    }
     report.answer(&answer);
     if !answer.is_complete() {
         return Err(Failure::error("the repair did not reach its end").hint("run it again"));
     }
-    if answer.differs() && !dry_run {
-        report.note("what differed has been rewritten; holdfast check should find nothing now");
-    }
     Ok(if answer.differs() { Exit::Differs } else { Exit::Good })
+}
+
+/// What has been mended and what stays as it was.
+fn outcome(answer: &Answer, locate: bool) -> Vec<String> {
+    let mut words = Vec::new();
+    let mended = if locate { answer.located() } else { answer.count() };
+    let stays = answer.count() - mended;
+    match (mended, stays) {
+        (0, 0) => {}
+        (_, 0) => words.push(
+            "what differed has been rewritten; holdfast check should find nothing now".to_owned(),
+        ),
+        (_, _) => words.push(format!(
+            "{mended} of {} differences have been rewritten; {stays} point at no one member and \
+             stay as they are: holdfast repair without --locate computes their parity anew from \
+             the data",
+            answer.count()
+        )),
+    }
+    if answer.is_unreadable() {
+        words.push("what could not be read stays as it is".to_owned());
+    }
+    words
 }

@@ -4,6 +4,7 @@
 //! several pieces are under way at once. The ends need not be aligned: a block that is written in
 //! part is read first. The verb ends with a flush, and the array is stopped as md would stop it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -43,23 +44,28 @@ pub(super) fn run(config: &config::Write, report: &Report) -> Outcome {
     let purpose = if dry_run { Purpose::Look } else { Purpose::Change };
     let mut session = Session::open(&config.group, purpose, report)?;
     let room = room(config, &input, session.bytes())?;
-    let written =
-        if dry_run {
-            input.length
-        } else {
-            let result = Copy { session: &mut session, stream: Stream::default(), fault: None }
-                .run(config.offset_bytes, room, &mut input, report);
-            // Stop in any case: what was written must be found clean.
-            let events = session.array.take_events();
-            session.tell(&events, report);
-            let culprits = culprits(&session, &events);
-            session.stop(report);
-            Some(result.map_err(|failure| failure.name(&culprits))?)
+    let written = if dry_run {
+        input.length
+    } else {
+        let mut copy = Copy {
+            session: &mut session,
+            stream: Stream::default(),
+            fault: None,
+            culprits: BTreeSet::new(),
         };
+        let result = copy.run(config.offset_bytes, room, &mut input, report);
+        let culprits = copy.culprits;
+        // Stop in any case: what was written must be found clean.
+        session.stop(report);
+        Some(result.map_err(|failure| failure.name(culprits))?)
+    };
     let state = detail::state(&session.status());
     let range = written.map_or_else(
         || format!("the input, from byte {} on", config.offset_bytes),
-        |length| byte_range(config.offset_bytes, length),
+        |length| match length {
+            0 => "nothing".to_owned(),
+            _ => byte_range(config.offset_bytes, length),
+        },
     );
     let verb = if dry_run { "would write" } else { "wrote" };
     report.line(format_args!("{verb} {range}; state: {state}"));
@@ -86,24 +92,6 @@ fn room(config: &config::Write, input: &Input, array_bytes: u64) -> Result<u64, 
         ))),
         _ => Ok(room),
     }
-}
-
-/// Paths of the members that refused a write.
-fn culprits(session: &Session, events: &[Event]) -> Vec<String> {
-    let names = session.names();
-    let mut found = Vec::new();
-    for event in events {
-        match event {
-            Event::RangeFailed { slots, write: true, .. } => {
-                found.extend(slots.iter().map(|slot| names.slot(*slot)));
-            }
-            Event::NoSpace { member, .. } => found.push(names.device(*member).to_owned()),
-            _ => {}
-        }
-    }
-    found.sort();
-    found.dedup();
-    found
 }
 
 /// Where the data comes from.
@@ -151,7 +139,8 @@ struct Failed {
 
 impl Failed {
     /// With the members that refused it.
-    fn name(self, culprits: &[String]) -> Failure {
+    fn name(self, culprits: BTreeSet<String>) -> Failure {
+        let culprits: Vec<String> = culprits.into_iter().collect();
         let who = if culprits.is_empty() {
             String::new()
         } else {
@@ -171,6 +160,8 @@ struct Copy<'a> {
     stream: Stream,
     /// The first range that could not be written, and why.
     fault: Option<(u64, u64, Fault)>,
+    /// Paths of the members that refused a write.
+    culprits: BTreeSet<String>,
 }
 
 impl Copy<'_> {
@@ -200,10 +191,12 @@ impl Copy<'_> {
                 let bytes = completion.op.bytes();
                 self.fault.get_or_insert((at, bytes, fault));
             }
+            self.listen(&mut progress, report);
             progress.draw("write", (next - start) / SECTOR_BYTES, total / SECTOR_BYTES);
         }
         let flushed =
             self.stream.now(&mut self.session.array, &mut self.session.clock, 0, Op::Flush).result;
+        self.listen(&mut progress, report);
         if let Some((at, bytes, fault)) = self.fault {
             return Err(write_failed(at, bytes, fault));
         }
@@ -214,6 +207,23 @@ impl Copy<'_> {
             Some(failed) => Err(failed),
             None => Ok(next - start),
         }
+    }
+
+    /// Tells what has happened and remembers who refused a write.
+    fn listen(&mut self, progress: &mut Progress, report: &Report) {
+        let culprits = &mut self.culprits;
+        self.session.tell(report, |event, names| {
+            progress.clear();
+            match event {
+                Event::RangeFailed { slots, write: true, .. } => {
+                    culprits.extend(slots.iter().map(|slot| names.slot(*slot)));
+                }
+                Event::NoSpace { member, .. } => {
+                    culprits.insert(names.device(*member).to_owned());
+                }
+                _ => {}
+            }
+        });
     }
 
     /// Writes the next piece of the input; whether there may be more.

@@ -74,10 +74,7 @@ fn what_is_no_member_is_refused_by_name() {
 fn a_failure_is_told_apart_from_others() {
     let path = Path::new("disk");
     for (errno, start) in [
-        (
-            Errno::ACCESS,
-            "disk: permission denied; run as a user who may read and write it",
-        ),
+        (Errno::ACCESS, "disk: permission denied; run as a user who may read and write it"),
         (Errno::PERM, "disk: permission denied"),
         (Errno::ROFS, "disk: read-only"),
         (Errno::BUSY, "disk: busy"),
@@ -98,10 +95,7 @@ fn one_writer_excludes_another_and_readers_do_not_care() {
     let writer = open(&[&a], Access::Write).unwrap();
     open(&[&a, &b], Access::Read).unwrap();
     let error = open(&[&b, &a], Access::Write).unwrap_err();
-    assert!(
-        matches!(&error, OpenError::Locked { path, .. } if *path == a),
-        "{error}"
-    );
+    assert!(matches!(&error, OpenError::Locked { path, .. } if *path == a), "{error}");
     open(&[&b], Access::Write).expect("a refusal leaves nothing locked");
     drop(writer);
     open(&[&a], Access::Write).expect("a lock goes with its disk");
@@ -145,9 +139,7 @@ fn two_names_of_one_file_are_one_member() {
         let paths = [dir.path("a"), dir.path("b"), dir.path(second)];
         for access in [Access::Read, Access::Write] {
             let error = open(&paths, access).unwrap_err();
-            let OpenError::SameDevice { first, second } = error else {
-                panic!("{error}")
-            };
+            let OpenError::SameDevice { first, second } = error else { panic!("{error}") };
             assert_eq!((&first, &second), (&paths[0], &paths[2]));
         }
     }
@@ -201,11 +193,46 @@ fn a_loop_device_works_and_is_the_same_storage_as_its_file() {
     let member = &mut members[0];
     assert_eq!((member.kind, member.sectors()), (Kind::Block, 4096));
     let twice = refused(&[device.path()], Access::Write);
-    assert!(
-        twice.contains("busy") || twice.contains("locked"),
-        "{twice}"
-    );
+    assert!(twice.contains("busy") || twice.contains("locked"), "{twice}");
     conformance::examine(&mut member.disk, &mut clock);
+}
+
+#[test]
+fn a_writer_of_a_loop_device_and_one_of_its_file_exclude_each_other() {
+    let dir = TempDir::new();
+    dir.sparse("image", 4 * MIB);
+    dir.sparse("other", MIB);
+    let image = dir.path("image");
+    let half = MIB.to_string();
+    let attach = |options: &[&str]| LoopDevice::attach(&image, options);
+    let (Some(whole), Some(low), Some(high)) =
+        (attach(&[]), attach(&["--sizelimit", &half]), attach(&["--offset", &half]))
+    else {
+        return;
+    };
+    let names = [image.as_path(), whole.path(), low.path()];
+    for first in names {
+        let writer = open(&[first], Access::Write).unwrap();
+        for second in names {
+            let error = open(&[second], Access::Write).unwrap_err();
+            let expected = matches!(
+                &error,
+                OpenError::Locked { path, .. } | OpenError::Busy(path) if path == second
+            );
+            assert!(expected, "{first:?} {second:?}: {error}");
+            let holder = lock::holder_of(second);
+            assert!(holder.is_none_or(|holder| holder.pid == std::process::id()));
+            open(&[second], Access::Read).expect("readers do not care");
+        }
+        open(&[dir.path("other")], Access::Write).expect("another file is free");
+        drop(writer);
+    }
+    // Both halves of one image, by one writer.
+    let writer = open(&[low.path(), high.path()], Access::Write).unwrap();
+    let error = open(&[&image], Access::Write).unwrap_err();
+    assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+    drop(writer);
+    open(&[&image], Access::Write).expect("locks go with their disks");
 }
 
 #[test]
@@ -290,9 +317,7 @@ fn swap_on_a_file_is_refused() {
     dir.sparse("swap", 2 * MIB);
     let path = dir.path("swap");
     // No holes: swapon(2) refuses them.
-    let member = open_members(&[&path], Access::Write, &pool)
-        .unwrap()
-        .remove(0);
+    let member = open_members(&[&path], Access::Write, &pool).unwrap().remove(0);
     let mut disk = Blocking::new(member.disk, clock);
     disk.write_at(0, &vec![1; 2 * MIB as usize]).unwrap();
     disk.flush().unwrap();
@@ -305,8 +330,5 @@ fn swap_on_a_file_is_refused() {
     let message = open(&[&path], Access::Write).map(drop);
     run(Command::new("swapoff").arg(&path));
     let message = message.unwrap_err().to_string();
-    assert!(
-        message.contains("used as swap; turn the swap off first"),
-        "{message}"
-    );
+    assert!(message.contains("used as swap; turn the swap off first"), "{message}");
 }

@@ -24,10 +24,7 @@ fn marks_on(bytes: u64, content: &[(u64, &[u8])]) -> Vec<(What, u64)> {
         Ok(())
     });
     let found = found.unwrap();
-    found
-        .iter()
-        .map(|found| (found.what, found.offset))
-        .collect()
+    found.iter().map(|found| (found.what, found.offset)).collect()
 }
 
 fn ext(compatible: u8, incompatible: u8, read_only: u8) -> Vec<u8> {
@@ -87,12 +84,7 @@ fn each_mark_is_known_by_its_place() {
         (end - 8192, MD1, What::Md10, end - 8192),
         (end - 65536, MD0, What::Md090, end - 65536),
         (end - 65536, MD0_BIG, What::Md090, end - 65536),
-        (
-            end - 1024,
-            b"Intel Raid ISM Cfg Sig. 1.0",
-            What::Imsm,
-            end - 1024,
-        ),
+        (end - 1024, b"Intel Raid ISM Cfg Sig. 1.0", What::Imsm, end - 1024),
         (end - 512, b"\xDE\x11\xDE\x11", What::Ddf, end - 512),
         (1024, &ext(0, 0x2, 0x3), What::Ext2, 1024),
         (1024, &ext(0x4, 0x6, 0x3), What::Ext3, 1024),
@@ -129,11 +121,7 @@ fn each_mark_is_known_by_its_place() {
 fn zfs_labels_are_at_both_ends_in_either_byte_order() {
     let magic: &[u8] = &0x00BA_B10C_u64.to_le_bytes();
     let swapped: &[u8] = &0x00BA_B10C_u64.to_be_bytes();
-    let content = [
-        (128 * KIB, magic),
-        (384 * KIB + 5 * KIB, swapped),
-        (4 * MIB - KIB, magic),
-    ];
+    let content = [(128 * KIB, magic), (384 * KIB + 5 * KIB, swapped), (4 * MIB - KIB, magic)];
     let labels = [0, 256 * KIB, 4 * MIB - 256 * KIB].map(|at| (What::Zfs, at));
     // The odd end does not count towards a label.
     assert_eq!(marks_on(4 * MIB + 4096, &content), labels);
@@ -171,12 +159,8 @@ fn several_marks_are_listed_in_order() {
         (4096, MD1),
         (MIB - 512, &gpt(2047, 92)),
     ];
-    let marks = [
-        (What::Mbr, 0),
-        (What::Gpt, 512),
-        (What::Md12, 4096),
-        (What::GptBackup, MIB - 512),
-    ];
+    let marks =
+        [(What::Mbr, 0), (What::Gpt, 512), (What::Md12, 4096), (What::GptBackup, MIB - 512)];
     assert_eq!(marks_on(MIB, &disk), marks);
 }
 
@@ -187,10 +171,7 @@ fn devices_of_every_small_size_are_searched_without_reading_past_the_end() {
     }
     assert_eq!(marks_on(24 * SECTOR, &[(4096, MD1)]), [(What::Md12, 4096)]);
     assert_eq!(marks_on(16 * SECTOR, &[(0, MD1)]), [(What::Md11, 0)]);
-    assert_eq!(
-        marks_on(2 * SECTOR, &[(512, &gpt(1, 92))]),
-        [(What::Gpt, 512)]
-    );
+    assert_eq!(marks_on(2 * SECTOR, &[(512, &gpt(1, 92))]), [(What::Gpt, 512)]);
 }
 
 #[test]
@@ -210,11 +191,7 @@ fn real_tools_leave_the_marks_we_know() {
         (&["mke2fs", "-q", "-F", "-t", "ext2"], "", What::Ext2),
         (&["mke2fs", "-q", "-F", "-t", "ext3"], "", What::Ext3),
         (&["mke2fs", "-q", "-F", "-t", "ext4"], "", What::Ext4),
-        (
-            &["mke2fs", "-q", "-F", "-O", "journal_dev"],
-            "",
-            What::ExtJournal,
-        ),
+        (&["mke2fs", "-q", "-F", "-O", "journal_dev"], "", What::ExtJournal),
         (&["mkswap", "-q"], "", What::Swap),
         (&["mkfs.xfs", "-q"], "", What::Xfs),
         (&["mkfs.btrfs", "-q"], "", What::Btrfs),
@@ -235,10 +212,7 @@ fn real_tools_leave_the_marks_we_know() {
             continue;
         }
         let found = find(512 * MIB, |offset, buf| file.read_exact_at(buf, offset)).unwrap();
-        assert!(
-            found.iter().any(|found| found.what == what),
-            "{tool:?}: {found:?}"
-        );
+        assert!(found.iter().any(|found| found.what == what), "{tool:?}: {found:?}");
         let others = found.iter().filter(|found| found.what != what);
         // A GPT comes with a protective DOS table and a backup.
         let expected = if what == What::Gpt { 2 } else { 0 };

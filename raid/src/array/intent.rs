@@ -282,7 +282,8 @@ impl Array {
     pub(super) fn intent_due(&self) -> Option<Instant> {
         let intent = self.intent.as_ref()?;
         let able = !self.config.read_only && !self.broken && !self.is_degraded();
-        let may = intent.phase == Phase::Idle && able;
+        // While the metadata update has the first page, its answer is what is waited for.
+        let may = intent.phase == Phase::Idle && able && !self.meta.writes_header();
         if may && !self.stopping { intent.due() } else { None }
     }
 

@@ -12,7 +12,7 @@
 //! For how kernels are built, see `xor.rs`.
 
 use super::gf;
-use super::pq::{Data, Sums};
+use super::pq::{Data, Sums, walk_data};
 use super::vector::{Kernel, Unit};
 use super::walk::{Place, Step, walk};
 
@@ -137,7 +137,7 @@ impl<D: Data> Kernel for SolveTwo<'_, D, u8> {
         let coefficients = [gf::div(a, a ^ b), gf::inv(a ^ b)];
         let coefficients = [unit.factor(coefficients[0]), unit.factor(coefficients[1])];
         let data = self.data.prepare(unit, length);
-        walk::<2, _>(unit, length, SolveTwo { x, y, p, q, data, coefficients });
+        walk_data::<D, _>(unit, length, SolveTwo { x, y, p, q, data, coefficients });
     }
 }
 

@@ -17,18 +17,24 @@ use super::xor::{Xor, XorInto, XorMatches};
 /// done.
 const CACHE: usize = 3 << 19;
 
+/// Up to this many bytes touched, a stripe stays in a core's first cache, and the time to find the
+/// sources shows. Beyond, it does not, and one loop over all sources reads them at least as fast:
+/// the prefetchers of some CPUs are confused by many loads that take turns.
+const NEAR: usize = 96 << 10;
+
 /// Evaluates an expression with `$few` standing for the sources: an array if they are few.
 macro_rules! by_count {
-    ($sources:expr, |$few:ident| $body:expr) => {
-        by_count!($sources, |$few| $body, 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+    ($sources:expr, $length:expr, |$few:ident| $body:expr) => {
+        by_count!($sources, $length, |$few| $body, 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
     };
-    ($sources:expr, |$few:ident| $body:expr, $($n:literal)*) => {
-        // Decided by the compiler: a unit that does not want them does not get them.
+    ($sources:expr, $length:expr, |$few:ident| $body:expr, $($n:literal)*) => {
+        // Decided by the compiler: a unit that does not want arrays does not get them.
         if !U::COUNTED {
             let $few = Many($sources);
             $body
         } else {
-            match $sources.len() {
+            let near = $sources.len() * $length <= NEAR;
+            match if near { $sources.len() } else { 0 } {
                 $($n => {
                     let $few = few::<$n, _>($sources);
                     $body
@@ -61,7 +67,7 @@ impl<U: Native> Kernels for U {
         if outgrows_cache(dst.len(), sources.len() + 1) {
             self.run(Streaming(Xor { dst, sources: Many(sources) }));
         } else {
-            by_count!(sources, |sources| self.run(Xor { dst, sources }));
+            by_count!(sources, dst.len(), |sources| self.run(Xor { dst, sources }));
         }
     }
 
@@ -74,7 +80,7 @@ impl<U: Native> Kernels for U {
     }
 
     fn xor_matches(&self, p: &[u8], sources: &[&[u8]]) -> bool {
-        by_count!(sources, |sources| self.run(XorMatches { p, sources }))
+        by_count!(sources, p.len(), |sources| self.run(XorMatches { p, sources }))
     }
 
     fn pq(&self, p: &mut [u8], q: &mut [u8], blocks: &[Option<&[u8]>]) {
@@ -83,7 +89,7 @@ impl<U: Native> Kernels for U {
         } else if outgrows_cache(p.len(), blocks.len() + 2) {
             self.run(Streaming(Pq { p, q, data: Dense(Many(blocks)) }));
         } else {
-            by_count!(blocks, |blocks| self.run(Pq { p, q, data: Dense(blocks) }));
+            by_count!(blocks, p.len(), |blocks| self.run(Pq { p, q, data: Dense(blocks) }));
         }
     }
 
@@ -99,7 +105,7 @@ impl<U: Native> Kernels for U {
         if has_gaps(blocks) {
             self.run(PqMatches { p, q, data: Sparse::from(&*terms(blocks)) })
         } else {
-            by_count!(blocks, |blocks| self.run(PqMatches { p, q, data: Dense(blocks) }))
+            by_count!(blocks, p.len(), |blocks| self.run(PqMatches { p, q, data: Dense(blocks) }))
         }
     }
 
@@ -117,7 +123,7 @@ impl<U: Native> Kernels for U {
 
     fn solve_two(&self, xy: [&mut [u8]; 2], pq: [&[u8]; 2], terms: &[Term<'_>], ab: [u8; 2]) {
         let ([x, y], [p, q]) = (xy, pq);
-        by_count!(terms, |sources| {
+        by_count!(terms, p.len(), |sources| {
             let data = Sparse { terms, sources };
             self.run(SolveTwo { x, y, p, q, data, coefficients: ab });
         });

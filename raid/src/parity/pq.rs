@@ -19,6 +19,9 @@ use super::walk::{Many, Place, Sources, Step, Streaming, Term, walk, walk_stream
 
 /// What P and Q are to be computed from, as a caller names it.
 pub(super) trait Data {
+    /// Whether the compiler knows the number of sources.
+    const COUNTED: bool;
+
     type Sums<F: Copy>: Sums<F>;
 
     /// Must be `#[inline(always)]`.
@@ -35,6 +38,8 @@ pub(super) trait Sums<F> {
 pub(super) struct Dense<S>(pub(super) S);
 
 impl<S: Sources> Data for Dense<S> {
+    const COUNTED: bool = S::COUNT.is_some();
+
     type Sums<F: Copy> = Self;
 
     #[inline(always)]
@@ -86,6 +91,8 @@ pub(super) struct Gapped<S, G> {
 }
 
 impl<S: Sources> Data for Sparse<'_, S> {
+    const COUNTED: bool = S::COUNT.is_some();
+
     type Sums<F: Copy> = Gapped<S, S::Each<F>>;
 
     #[inline(always)]
@@ -118,6 +125,16 @@ impl<S: Sources, G: AsRef<[F]>, F: Copy> Sums<F> for Gapped<S, G> {
     }
 }
 
+/// Vectors abreast: where finding a source takes time, each is to give more.
+#[inline(always)]
+pub(super) fn walk_data<D: Data, U: Unit>(unit: U, length: usize, step: impl Step<U::Factor>) {
+    if D::COUNTED {
+        walk::<2, _>(unit, length, step);
+    } else {
+        walk::<4, _>(unit, length, step);
+    }
+}
+
 /// p = Σ D, q = Σ g^e·D, where e is the index of D.
 pub(super) struct Pq<'a, D> {
     pub(super) p: &'a mut [u8],
@@ -132,7 +149,7 @@ impl<D: Data> Kernel for Pq<'_, D> {
     fn run<U: Unit>(self, unit: U) {
         let (length, p) = (self.p.len(), self.p);
         let (q, data) = (&mut self.q[..length], self.data.prepare(unit, length));
-        walk::<2, _>(unit, length, Pq { p, q, data });
+        walk_data::<D, _>(unit, length, Pq { p, q, data });
     }
 }
 
@@ -169,7 +186,7 @@ impl<D: Data> Kernel for Q<'_, D> {
     #[inline(always)]
     fn run<U: Unit>(self, unit: U) {
         let (length, data) = (self.q.len(), self.data.prepare(unit, self.q.len()));
-        walk::<2, _>(unit, length, Q { q: self.q, data });
+        walk_data::<D, _>(unit, length, Q { q: self.q, data });
     }
 }
 
@@ -198,7 +215,7 @@ impl<D: Data> Kernel for PqMatches<'_, D> {
         let (q, data) = (&self.q[..length], self.data.prepare(unit, length));
         let mut right = (true, true);
         let stripe = PqMatches { p, q, data };
-        walk::<2, _>(unit, length, PqCheck { stripe, right: &mut right });
+        walk_data::<D, _>(unit, length, PqCheck { stripe, right: &mut right });
         right
     }
 }

@@ -10,7 +10,7 @@
 //!
 //! [`Sources`] are the blocks read. Where their number is a constant, the compiler keeps every
 //! pointer in a register, unrolls the loop over them and proves its bounds; that is worth up to a
-//! half for blocks of 4 KiB, and little beyond 64 KiB.
+//! half for blocks of 4 KiB, and nothing for those that do not fit the first cache.
 
 use super::vector::{Abreast, Unit};
 

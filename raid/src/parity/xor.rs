@@ -1,7 +1,8 @@
 //! The kernels of P alone: making it, adding to it, checking it.
 //!
-//! P is a sum, and nothing but loading limits it. Units that add three vectors at once
-//! ([`Unit::xor3`]) fold in two blocks at a time.
+//! P is a sum, and nothing but loading limits it. Where the sources are counted, units that add
+//! three vectors at once ([`Unit::xor3`]) fold in two blocks at a time. Elsewhere the second-level
+//! cache is the limit, and one load at a time from each source in turn proved the fastest.
 //!
 //! A kernel is a struct of its arguments. Told to run, it prepares itself and walks; at each place
 //! the walk takes its [`Step`]. The arguments are trusted: the front door has checked that all
@@ -12,7 +13,7 @@ use super::walk::{Place, Sources, Step, Streaming, walk, walk_streaming};
 
 /// Σ of the sources at a place.
 #[inline(always)]
-fn sum<U: Unit>(unit: U, place: impl Place, sources: &impl Sources) -> U::V {
+fn sum<U: Unit, S: Sources>(unit: U, place: impl Place, sources: &S) -> U::V {
     let count = sources.count();
     if count == 0 {
         return unit.zero();
@@ -23,16 +24,20 @@ fn sum<U: Unit>(unit: U, place: impl Place, sources: &impl Sources) -> U::V {
         left -= 1;
         sum = unit.xor(sum, place.load(unit, sources.get(left)));
     }
-    while left > 0 {
+    while left > 0 && S::COUNT.is_some() {
         left -= 2;
         let second = place.load(unit, sources.get(left + 1));
         let first = place.load(unit, sources.get(left));
         sum = unit.xor3(sum, second, first);
     }
+    while left > 0 {
+        left -= 1;
+        sum = unit.xor(sum, place.load(unit, sources.get(left)));
+    }
     sum
 }
 
-/// Vectors abreast: more streams at once want longer steps in each.
+/// Vectors abreast: many streams want longer steps in each, and so does looking for a source.
 #[inline(always)]
 fn walk_sum<S: Sources, U: Unit>(unit: U, length: usize, step: impl Step<U::Factor>) -> bool {
     if matches!(S::COUNT, Some(..12)) {

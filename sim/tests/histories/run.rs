@@ -9,7 +9,7 @@ use holdfast_raid::array::AddMember;
 use holdfast_raid::layout::Layout;
 use holdfast_raid::status::{Health, MemberState};
 use holdfast_raid::superblock::Uuid;
-use holdfast_raid::{Config, Options};
+use holdfast_raid::{Config, Options, Probe};
 use holdfast_sim::decor::{Faulty, Latency, Rule, Slow, Volatile};
 use holdfast_sim::model::Model;
 use holdfast_sim::rig::Rig;
@@ -233,6 +233,8 @@ impl Run {
         let start = status.members[member].data_offset + u64::from(sector);
         let range = start..start + u64::from(sectors);
         self.rig.device(member).add(Rule::latent(range));
+        // Two members bad in one block are more than RAID5 bears.
+        self.degraded |= self.latent;
         self.latent = true;
     }
 
@@ -270,9 +272,12 @@ impl Run {
 
     /// Whether dying now would leave parity that is dirty in rows where it is needed. No parity
     /// level promises anything there without a journal.
-    fn must_not_die_dirty(&self) -> bool {
+    fn must_not_die_dirty(&mut self) -> bool {
         let optimal = self.rig.array().status().health == Health::Optimal;
-        self.setting.recipe.level.has_parity() && (!optimal || self.latent)
+        // A rebuild that has just ended may not be known to have on disk.
+        let rebuilding = |probe: Probe| probe.superblock.is_ok_and(|s| s.recovery_offset.is_some());
+        let pending = self.rig.probe().into_iter().any(rebuilding);
+        self.setting.recipe.level.has_parity() && (!optimal || pending || self.latent)
     }
 
     fn die(&mut self, take: impl FnOnce(Rig<Disk>) -> Vec<MemDisk>) {

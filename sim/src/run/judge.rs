@@ -1,0 +1,78 @@
+//! What is lost and what is not, and whether the array's own reports are in order.
+
+use holdfast_raid::{Action, Event};
+
+use super::{Mark, Oracle, Run, Step};
+use crate::damage::Claims;
+use crate::rows::RowSet;
+
+impl Run<'_> {
+    /// Takes note of what the array claims to have made good, before something else is broken.
+    pub(super) fn believe(&mut self) {
+        let claims = self.claims();
+        self.damage.believe(&claims);
+    }
+
+    /// What is lost after something has changed.
+    pub(super) fn reassess(&mut self) {
+        let claims = self.claims();
+        let array = self.array.as_ref().expect("an array runs");
+        let torn = self.damage.assess(&claims, array);
+        if !torn.is_empty() {
+            self.ledger.forget_seen(&self.rows, torn);
+        }
+    }
+
+    /// Whether more would be lost than the array bears.
+    pub(super) fn exceeds(
+        &mut self,
+        claims: &Claims,
+        more: &dyn Fn(&holdfast_raid::layout::Place) -> bool,
+        doubt: &RowSet,
+    ) -> bool {
+        let array = self.array.as_ref().expect("an array runs");
+        self.damage.would_exceed(claims, array, more, doubt)
+    }
+
+    pub(super) fn reported(&mut self, event: &Event) -> Step {
+        self.tell(|| format!("  {event:?}"));
+        match event {
+            Event::MemberFailed { member, reason, .. } => {
+                let degraded = self.claims().servers.iter().filter(|s| s.is_none()).count() > 1;
+                self.marks.meet(if degraded { Mark::SecondFailure } else { Mark::MemberFailed });
+                if !self.excused[*member] {
+                    let detail = format!("disk {member} is taken out: {reason}");
+                    return self.violation(Oracle::Needless, detail);
+                }
+                self.reassess();
+            }
+            Event::MemberLost { member, reason, .. } => {
+                if !self.excused[*member] || self.within() {
+                    let detail = format!("disk {member} counts as lost: {reason}");
+                    return self.violation(Oracle::Needless, detail);
+                }
+                self.reassess();
+            }
+            Event::Broken => {
+                self.marks.meet(Mark::Broken);
+                if self.within() {
+                    return self.violation(Oracle::Needless, "the array gives up".to_owned());
+                }
+            }
+            Event::MemberInSync { .. } => self.marks.meet(Mark::Rebuilt),
+            Event::SyncFinished { action: Action::Resync, complete: true, .. } => {
+                self.marks.meet(Mark::Resynced);
+            }
+            Event::ReadCorrected { .. } => self.marks.meet(Mark::Corrected),
+            Event::BadBlocks { .. } => self.marks.meet(Mark::BadBlocks),
+            Event::Mismatch { .. } => self.marks.meet(Mark::Mismatch),
+            Event::MemberSlow { .. } => self.marks.meet(Mark::Slow),
+            Event::NoSpace { .. } => self.marks.meet(Mark::NoSpace),
+            Event::RangeFailed { .. }
+            | Event::SpareActivated { .. }
+            | Event::SyncStarted { .. }
+            | Event::SyncFinished { .. } => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+//! Requests: submitting them, and judging their answers against the ledger.
+
+use holdfast_core::block::{BlockDevice, Completion, Durability, Op, Request, Tag};
+use holdfast_core::buf::{Buf, Payload};
+
+use super::{Flight, Mark, Oracle, PATIENCE, Run, Step};
+use crate::content::{self, SECTOR, Value};
+use crate::damage::Expect;
+use crate::ledger::Wrong;
+
+impl Run<'_> {
+    pub(super) fn submit(&mut self, sector: u64, op: Op, flight: Flight) -> Step {
+        let tag = self.next_tag;
+        self.next_tag += 1;
+        let mut request = Request::new(Tag(tag), sector, op);
+        for _ in 0..PATIENCE {
+            let life = self.life;
+            match self.array().submit(request) {
+                Ok(()) => {
+                    self.flying.insert(tag, flight);
+                    self.places.insert(tag, sector);
+                    return Ok(());
+                }
+                Err(back) => request = back,
+            }
+            self.release_all();
+            self.pump_once()?;
+            if self.life != life {
+                // The machine went down with the request still in hand.
+                return Ok(());
+            }
+        }
+        self.violation(Oracle::Honesty, "a full queue never has room again".to_owned())
+    }
+
+    /// A range inside the array.
+    pub(super) fn clamp(&self, sector: u64, sectors: u64) -> (u64, u64) {
+        let all = self.rows.array_sectors();
+        let sector = sector % all;
+        (sector, sectors.clamp(1, all - sector))
+    }
+
+    pub(super) fn write(&mut self, sector: u64, sectors: u64, fua: bool) -> Step {
+        let (sector, sectors) = self.clamp(sector, sectors);
+        self.versions += 1;
+        let mut buf = Buf::zeroed(sectors as usize * SECTOR);
+        content::fill(self.script.weather.seed, sector, self.versions, &mut buf);
+        let value = Value::written(self.versions);
+        let id = self.ledger.submit_write(sector, sectors, value, fua);
+        let durability = if fua { Durability::Fua } else { Durability::Cached };
+        self.submit(sector, Op::Write(Payload::from(buf), durability), Flight::Write(id))
+    }
+
+    pub(super) fn zero(&mut self, sector: u64, sectors: u64, discard: bool) -> Step {
+        let (sector, sectors) = self.clamp(sector, sectors);
+        // Contents after a discard mean something only where zeros are promised.
+        if discard && !self.array().geometry().discard_zeroes {
+            return Ok(());
+        }
+        let id = self.ledger.submit_write(sector, sectors, Value::ZERO, false);
+        let op = if discard { Op::Discard(sectors) } else { Op::Zero(sectors) };
+        self.submit(sector, op, Flight::Write(id))
+    }
+
+    pub(super) fn read(&mut self, sector: u64, sectors: u64) -> Step {
+        let (sector, sectors) = self.clamp(sector, sectors);
+        let asked = self.ledger.moment();
+        let op = Op::Read(Buf::zeroed(sectors as usize * SECTOR));
+        self.submit(sector, op, Flight::Read { asked })
+    }
+
+    pub(super) fn flush(&mut self) -> Step {
+        let id = self.ledger.submit_flush();
+        self.submit(0, Op::Flush, Flight::Flush(id))
+    }
+
+    pub(super) fn answered(&mut self, done: Completion, sector: Option<u64>) -> Step {
+        let Some(flight) = self.flying.remove(&done.tag.0) else {
+            return self.violation(Oracle::Honesty, format!("{:?} is answered twice", done.tag));
+        };
+        self.pulse.fold(done.tag.0 << 8 ^ u64::from(done.result.is_ok()));
+        self.tell(|| format!("  {:?} at {sector:?}: {:?}", flight, done.result));
+        match (flight, done.op) {
+            (Flight::Read { asked }, Op::Read(buf)) => {
+                let sector = sector.expect("a read has a place");
+                match done.result {
+                    Ok(()) => self.check_read(sector, &buf, asked),
+                    Err(fault) => {
+                        let sectors = (buf.len() / SECTOR) as u64;
+                        let what = || format!("read of {sectors} at {sector} answers {fault}");
+                        self.check_error(sector..sector + sectors, false, what)
+                    }
+                }
+            }
+            (Flight::Write(id), op) => {
+                self.ledger.answer_write(id, done.result.is_ok());
+                let Err(fault) = done.result else { return Ok(()) };
+                self.ledger.rows_of(id, &self.rows, self.damage.stained());
+                self.reassess();
+                let sector = sector.expect("a write has a place");
+                let sectors = op.sectors();
+                let what = || format!("write of {sectors} at {sector} answers {fault}");
+                self.check_error(sector..sector + sectors, true, what)
+            }
+            (Flight::Flush(id), _) => match done.result {
+                Ok(()) => {
+                    self.ledger.answer_flush(id);
+                    Ok(())
+                }
+                Err(_) if self.damage.is_exceeded() || self.room_is_short => Ok(()),
+                Err(fault) => self.violation(Oracle::Needless, format!("a flush answers {fault}")),
+            },
+            (Flight::Read { .. }, op) => {
+                self.violation(Oracle::Honesty, format!("a read is answered with {op:?}"))
+            }
+        }
+    }
+
+    pub(super) fn check_read(&mut self, sector: u64, bytes: &[u8], asked: u32) -> Step {
+        let seed = self.script.weather.seed;
+        for (index, part) in bytes.chunks_exact(SECTOR).enumerate() {
+            let sector = sector + index as u64;
+            let row = self.rows.of(sector);
+            if self.damage.expect(row) == Expect::PredictedSilent {
+                self.marks.meet(Mark::PredictedSilent);
+                continue;
+            }
+            let value = content::decode(seed, sector, part);
+            let binding = !self.damage.is_torn(row);
+            let Err(wrong) = self.ledger.read(sector, value, asked, binding) else { continue };
+            let oracle = match wrong {
+                Wrong::Lost => Oracle::Durability,
+                Wrong::Changed => Oracle::Stability,
+                Wrong::Untouched => Oracle::Untouched,
+                Wrong::Invented => Oracle::SilentlyWrong,
+            };
+            let legal = self.ledger.legal(sector);
+            let detail = format!(
+                "sector {sector} (row {row}) holds {value} ({}), legal is {legal:?}, now {}",
+                content::provenance(seed, part),
+                self.clock.time(),
+            );
+            return self.violation(oracle, detail);
+        }
+        Ok(())
+    }
+
+    /// An error is in order only where something was lost.
+    pub(super) fn check_error(
+        &mut self,
+        range: std::ops::Range<u64>,
+        write: bool,
+        what: impl FnOnce() -> String,
+    ) -> Step {
+        let excused = |sector| self.damage.expect(self.rows.of(sector)) != Expect::MustOk;
+        let broken = self.damage.is_exceeded();
+        let lost = range.clone().any(excused);
+        if lost || write && (broken || self.room_is_short) {
+            self.marks.meet(Mark::HonestError);
+            return Ok(());
+        }
+        self.violation(Oracle::Needless, what())
+    }
+}
