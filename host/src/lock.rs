@@ -6,7 +6,7 @@
 //! names no holder for them, and `flock` is what udev honours on block devices.
 //!
 //! Two names of one inode meet in its lock. A loop device and the file behind it are two inodes, so
-//! a writer locks every file under a member as well ([`Beneath`]): whoever writes to the file, or
+//! a writer locks every file under a member as well (`Beneath`): whoever writes to the file, or
 //! through another loop device, is met there. That keeps apart even writers of two halves of one
 //! image, unless one [`open_members`](crate::member::open_members) opens both.
 //!

@@ -4,7 +4,7 @@
 //! deadline, requests and faults happen between, and whatever comes back is compared with the
 //! [ledger](crate::ledger) at once. When the script ends the faults end too; then the array has to
 //! become whole, and every byte is read again, twice: as it stands, and after a stop, a power cut
-//! and a new assembly. See [`finish`].
+//! and a new assembly. See `finish`.
 //!
 //! In a script that stays [within](crate::script::Mode::Within) tolerance a fault that would
 //! exceed it is *spared*: whether it would depends on the moment, so it is decided here.
