@@ -80,8 +80,6 @@ enum What {
     Zero,
 }
 
-impl Piece {}
-
 impl Array {
     /// Cuts the next piece off a request.
     pub(super) fn cut_piece(&mut self, key: Key) {
