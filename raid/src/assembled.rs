@@ -8,14 +8,15 @@ use holdfast_core::block::{BlockDevice, Completions, Geometry, Request};
 use holdfast_core::time::Instant;
 
 use crate::array::{AddMember, Array, MemberIo, Refusal};
+use crate::defects::{Defects, Sound};
 use crate::event::Event;
 use crate::status::Status;
 use crate::sync::Action;
 
 /// A running array over its devices.
 #[derive(Debug)]
-pub struct Assembled<D> {
-    array: Array,
+pub struct Assembled<D, X: Defects = Sound> {
+    array: Array<X>,
     ports: Vec<Port<D>>,
     now: Instant,
     answers: Completions,
@@ -35,9 +36,9 @@ impl<D> Port<D> {
     }
 }
 
-impl<D: BlockDevice> Assembled<D> {
+impl<D: BlockDevice, X: Defects> Assembled<D, X> {
     /// An array over its devices, in the order in which they were probed.
-    pub fn new(array: Array, devices: Vec<D>) -> Self {
+    pub fn new(array: Array<X>, devices: Vec<D>) -> Self {
         let ports = devices.into_iter().map(Port::new).collect();
         Self { array, ports, now: Instant::ZERO, answers: Vec::new() }
     }
@@ -48,7 +49,7 @@ impl<D: BlockDevice> Assembled<D> {
     }
 
     /// The core.
-    pub const fn array(&self) -> &Array {
+    pub const fn array(&self) -> &Array<X> {
         &self.array
     }
 
@@ -177,7 +178,7 @@ impl<D: BlockDevice> Assembled<D> {
     }
 }
 
-impl<D: BlockDevice> BlockDevice for Assembled<D> {
+impl<D: BlockDevice, X: Defects> BlockDevice for Assembled<D, X> {
     fn geometry(&self) -> Geometry {
         self.array.geometry()
     }

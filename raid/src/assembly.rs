@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::array::{Array, Identity, Intent, Member, Parts, State};
 use crate::config::Config;
+use crate::defects::{Defects, Sound};
 use crate::layout::{Layout, LayoutError, Shape};
 use crate::level::Level;
 use crate::scan::{Bitmap, Probe};
@@ -112,6 +113,16 @@ pub fn assemble(
     config: Config,
     options: &Options,
 ) -> Result<Array, AssembleError> {
+    assemble_with(probes, config, options, Sound)
+}
+
+/// Assembles an array that has [planted defects](crate::defects).
+pub fn assemble_with<X: Defects>(
+    probes: Vec<Probe>,
+    config: Config,
+    options: &Options,
+    defects: X,
+) -> Result<Array<X>, AssembleError> {
     let set = pick_set(&probes, options)?;
     let candidates: Vec<Superblock> =
         set.iter().filter_map(|&index| probes[index].superblock.clone().ok()).collect();
@@ -148,7 +159,7 @@ pub fn assemble(
         .chain([reference.logical_block_size.max(512)])
         .max()
         .unwrap_or(512);
-    Ok(Array::new(Parts {
+    let parts = Parts {
         config,
         identity: Identity { uuid: reference.set_uuid, name: reference.name, block_bytes },
         layout,
@@ -158,7 +169,8 @@ pub fn assemble(
         intent,
         resync_from,
         at_risk_bytes,
-    }))
+    };
+    Ok(Array::new(parts, defects))
 }
 
 /// Makes every current member's role table say who serves now, as md does when it starts an array:

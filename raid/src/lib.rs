@@ -28,6 +28,7 @@ pub mod array;
 pub mod assembled;
 pub mod assembly;
 pub mod config;
+pub mod defects;
 pub mod event;
 pub mod layout;
 pub mod level;
@@ -39,8 +40,9 @@ pub mod sync;
 
 pub use array::{AddMember, Array, MemberIo, Refusal};
 pub use assembled::Assembled;
-pub use assembly::{AssembleError, Options, assemble};
+pub use assembly::{AssembleError, Options, assemble, assemble_with};
 pub use config::Config;
+pub use defects::{Defect, Defects, Sound};
 pub use event::{Event, FailReason};
 pub use level::Level;
 pub use scan::{Probe, scan};

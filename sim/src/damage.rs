@@ -10,9 +10,9 @@
 //! computed from it may be anything, and nothing in the array could know. That is the write hole.
 
 use holdfast_core::size::BLOCK_SECTORS;
-use holdfast_raid::Assembled;
 use holdfast_raid::layout::Place;
 use holdfast_raid::status::{MemberState, Status};
+use holdfast_raid::{Assembled, Defects};
 
 use crate::disk::SimDisk;
 use crate::rows::{RowSet, Rows};
@@ -192,12 +192,12 @@ impl Damage {
     }
 
     /// Places of a row that hold nothing usable.
-    fn losses(
+    fn losses<X: Defects>(
         &mut self,
         row: u64,
         claims: &Claims,
         more: &dyn Fn(&Place) -> bool,
-        array: &Assembled<SimDisk>,
+        array: &Assembled<SimDisk, X>,
     ) -> u32 {
         let mut places = std::mem::take(&mut self.places);
         self.rows.places(row, &mut places);
@@ -217,7 +217,11 @@ impl Damage {
     }
 
     /// Looks at every row and notes what is exceeded, wild and torn; the torn ones.
-    pub fn assess(&mut self, claims: &Claims, array: &Assembled<SimDisk>) -> &RowSet {
+    pub fn assess<X: Defects>(
+        &mut self,
+        claims: &Claims,
+        array: &Assembled<SimDisk, X>,
+    ) -> &RowSet {
         self.torn = RowSet::none(self.rows.count());
         if !self.may_have_losses(claims, array) {
             return &self.torn;
@@ -239,10 +243,10 @@ impl Damage {
     }
 
     /// Whether a row, as things are, has lost more than it bears or could hold anything.
-    pub fn would_exceed(
+    pub fn would_exceed<X: Defects>(
         &mut self,
         claims: &Claims,
-        array: &Assembled<SimDisk>,
+        array: &Assembled<SimDisk, X>,
         more: &dyn Fn(&Place) -> bool,
         in_doubt: &RowSet,
     ) -> bool {
@@ -257,7 +261,7 @@ impl Damage {
         false
     }
 
-    fn may_have_losses(&self, claims: &Claims, array: &Assembled<SimDisk>) -> bool {
+    fn may_have_losses<X: Defects>(&self, claims: &Claims, array: &Assembled<SimDisk, X>) -> bool {
         claims.servers.iter().any(|server| {
             server.is_none_or(|server| {
                 let disk = array.device(server.disk);

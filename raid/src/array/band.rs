@@ -20,7 +20,7 @@ use holdfast_core::slab::Key;
 use super::leg::{Leg, Written};
 use super::locks::Mode;
 use super::plan::{How, SlotView, plan_write, rebuild_reads};
-use super::{Array, Kind, State, Unit};
+use super::{Array, Defects, Kind, State, Unit};
 use crate::event::Event;
 use crate::layout::{Layout, Roles};
 
@@ -156,7 +156,7 @@ impl Band {
     }
 }
 
-impl Array {
+impl<X: Defects> Array<X> {
     pub(super) fn parity(&self) -> &crate::layout::Parity {
         let Layout::Parity(parity) = &self.layout else { unreachable!("a parity level") };
         parity

@@ -9,7 +9,7 @@ use holdfast_core::slab::Key;
 use super::band::{Cell, CellState, ReadPhase, Work, WritePhase};
 use super::leg::Leg;
 use super::plan::How;
-use super::{Array, State};
+use super::{Array, Defects, State};
 use crate::event::Event;
 use crate::layout::Roles;
 use crate::parity::{self, Blocks, DataBlock, Lost};
@@ -17,7 +17,7 @@ use crate::parity::{self, Blocks, DataBlock, Lost};
 /// The new contents of one slot.
 type Update = (u32, Payload);
 
-impl Array {
+impl<X: Defects> Array<X> {
     /// Everything a lost data member's rows can be recovered from has been read.
     pub(super) fn recovered_read(&mut self, key: Key) {
         let Work::Read { op, d, at, .. } = self.bands[key].work else { unreachable!("a read") };

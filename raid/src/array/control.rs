@@ -3,7 +3,7 @@
 use holdfast_core::block::Geometry;
 use holdfast_core::time::Instant;
 
-use super::{Array, Member, State};
+use super::{Array, Defects, Member, State};
 use crate::event::FailReason;
 use crate::superblock::{BadBlocks, Role, Superblock, Uuid};
 use crate::sync::Action;
@@ -74,7 +74,7 @@ pub struct AddMember {
     pub write_mostly: bool,
 }
 
-impl Array {
+impl<X: Defects> Array<X> {
     fn check_running(&self) -> Result<(), Refusal> {
         match () {
             () if self.config.read_only => Err(Refusal::ReadOnly),

@@ -9,9 +9,9 @@ use holdfast_core::slab::Key;
 use super::band::{Band, Work};
 use super::leg::{Leg, Owner};
 use super::locks::Mode;
-use super::{Array, Unit};
+use super::{Array, Defects, Unit};
 
-impl Array {
+impl<X: Defects> Array<X> {
     /// Cuts the next whole stripe off a discard; what is less than a stripe has no effect.
     pub(super) fn cut_discard(&mut self, key: Key) {
         let parity = self.parity();

@@ -14,7 +14,7 @@ use holdfast_core::slab::Key;
 
 use super::band::{Band, Part};
 use super::locks::Mode;
-use super::{Array, Kind, Unit};
+use super::{Array, Defects, Kind, Unit};
 use crate::layout::Layout;
 
 /// The most bytes all members' share of one band may come to.
@@ -44,7 +44,7 @@ impl Gathered {
     }
 }
 
-impl Array {
+impl<X: Defects> Array<X> {
     /// Cuts the next chunk's worth off a request to a parity level.
     pub(super) fn cut_band(&mut self, key: Key) {
         let Layout::Parity(parity) = &self.layout else { unreachable!("only parity has bands") };

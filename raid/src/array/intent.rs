@@ -15,8 +15,8 @@ use holdfast_core::block::{Durability, Fault, Op};
 use holdfast_core::buf::Payload;
 use holdfast_core::time::{Duration, Instant};
 
-use super::Array;
 use super::leg::Owner;
+use super::{Array, Defects};
 use crate::event::{Event, FailReason};
 use crate::status::BitmapStatus;
 use crate::superblock::BitmapHeader;
@@ -277,7 +277,7 @@ impl Intent {
     }
 }
 
-impl Array {
+impl<X: Defects> Array<X> {
     /// When bits could be cleared.
     pub(super) fn intent_due(&self) -> Option<Instant> {
         let intent = self.intent.as_ref()?;

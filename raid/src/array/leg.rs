@@ -12,7 +12,7 @@ use holdfast_core::buf::{Buf, Payload};
 use holdfast_core::size::SECTOR_BYTES;
 use holdfast_core::slab::Key;
 
-use super::{Array, Io, State};
+use super::{Array, Defects, Io, State};
 use crate::event::{Event, FailReason};
 
 /// Who waits for a member's answer.
@@ -68,7 +68,7 @@ pub(super) struct Narrow {
     bad: Vec<Range<u64>>,
 }
 
-impl Array {
+impl<X: Defects> Array<X> {
     /// Reads `sectors` of a slot's member from its data sector `sector`.
     pub(super) fn read_leg(&mut self, member: usize, sector: u64, buf: Buf, leg: Leg) {
         let at = self.members[member].data_offset() + sector;

@@ -18,7 +18,7 @@ use holdfast_core::buf::Payload;
 use holdfast_core::time::Instant;
 
 use super::leg::Owner;
-use super::{Array, State};
+use super::{Array, Defects, State};
 use crate::event::{Event, FailReason};
 use crate::superblock::{Resync, Role, Timestamp};
 
@@ -112,7 +112,7 @@ impl Meta {
     }
 }
 
-impl Array {
+impl<X: Defects> Array<X> {
     /// Sees to it that the metadata calls the array dirty; the generation that does.
     pub(super) fn ensure_dirty(&mut self) -> u64 {
         if !self.layout.shape().level.is_redundant() {

@@ -44,6 +44,7 @@ use holdfast_core::slab::{Key, Slab};
 use holdfast_core::time::{Deadlines, Instant};
 
 use crate::config::Config;
+use crate::defects::{Defect, Defects, Sound};
 use crate::event::Event;
 use crate::layout::Layout;
 use crate::superblock::{BadBlocks, Name, Uuid};
@@ -128,8 +129,11 @@ const MAX_STAINS: usize = 1024;
 
 /// The core of an array. See the [module](self) for how it works and `core`'s crate documentation
 /// for the rules every core keeps.
+///
+/// `X` says which [planted defects](crate::defects) it has. Real arrays are [`Sound`].
 #[derive(Debug)]
-pub struct Array {
+pub struct Array<X: Defects = Sound> {
+    defects: X,
     config: Config,
     identity: Identity,
     layout: Layout,
@@ -198,8 +202,8 @@ pub(crate) struct Parts {
     pub(crate) at_risk_bytes: Option<u64>,
 }
 
-impl Array {
-    pub(crate) fn new(mut parts: Parts) -> Self {
+impl<X: Defects> Array<X> {
+    pub(crate) fn new(mut parts: Parts, defects: X) -> Self {
         // Whoever ran the array before may have died with writes answered and not flushed: they
         // sit in the members' caches, and nothing may be called durable or clean before they are
         // out.
@@ -214,6 +218,7 @@ impl Array {
             }
         }
         Self {
+            defects,
             config: parts.config,
             identity: parts.identity,
             layout: parts.layout,
@@ -465,6 +470,9 @@ impl Array {
         self.ops[key].gate = self.meta.wanted();
         if self.members.iter().any(|member| member.lost && member.needs_flush()) {
             self.ops[key].fault = Some(Fault::Gone);
+        }
+        if self.defects.has(Defect::AckBeforeFlush) {
+            return;
         }
         for member in 0..self.members.len() {
             if self.members[member].needs_flush() && self.members[member].is_writable() {

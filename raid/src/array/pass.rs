@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use holdfast_core::time::{Duration, Instant};
 
-use super::{Array, State};
+use super::{Array, Defects, State};
 use crate::event::Event;
 use crate::layout::{Layout, Mapped};
 use crate::superblock::Role;
@@ -81,7 +81,7 @@ impl Pass {
     }
 }
 
-impl Array {
+impl<X: Defects> Array<X> {
     /// Begins a pass. Nothing else may be running.
     pub(super) fn begin_pass(&mut self, action: Action) {
         assert!(self.pass.is_none(), "one pass at a time");

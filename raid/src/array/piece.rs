@@ -15,7 +15,7 @@ use holdfast_core::slab::Key;
 
 use super::leg::{Leg, Owner, Written};
 use super::locks::Mode;
-use super::{Array, Kind, State, Unit};
+use super::{Array, Defects, Kind, State, Unit};
 use crate::event::Event;
 use crate::layout::{Layout, Place};
 
@@ -80,7 +80,7 @@ enum What {
     Zero,
 }
 
-impl Array {
+impl<X: Defects> Array<X> {
     /// Cuts the next piece off a request.
     pub(super) fn cut_piece(&mut self, key: Key) {
         let Layout::Mapped(mapped) = &self.layout else { unreachable!("a parity level has bands") };

@@ -1,9 +1,9 @@
 //! What the array says of itself.
 
-use super::{Array, State};
+use super::{Array, Defects, State};
 use crate::status::{Health, MemberStatus, Status};
 
-impl Array {
+impl<X: Defects> Array<X> {
     /// The whole state of the array now.
     pub fn status(&self) -> Status {
         let shape = *self.layout.shape();

@@ -9,12 +9,12 @@ use holdfast_core::block::Fault;
 use holdfast_core::slab::Key;
 
 use super::band::{Band, CellState, ReadPhase, Work};
-use super::{Array, State, Unit};
+use super::{Array, Defects, State, Unit};
 
 /// The smallest range worth trying by itself, in sectors.
 const BLOCK_SECTORS: u64 = 8;
 
-impl Array {
+impl<X: Defects> Array<X> {
     /// Whether parts of the rows may fare better than the whole: some member there is bad in some
     /// of its sectors only.
     pub(super) fn can_shatter(&self, key: Key) -> bool {

@@ -13,7 +13,7 @@ use holdfast_core::slab::Key;
 
 use super::leg::{Leg, Written};
 use super::locks::Mode;
-use super::{Array, State, Unit};
+use super::{Array, Defects, State, Unit};
 use crate::event::Event;
 use crate::layout::Layout;
 use crate::sync::Action;
@@ -67,7 +67,7 @@ impl Window {
     }
 }
 
-impl Array {
+impl<X: Defects> Array<X> {
     /// Opens a window over rows of a parity level.
     pub(super) fn open_rows(&mut self, start: u64, len: u64) {
         let cells = (0..self.slots.len() as u32)

@@ -11,7 +11,7 @@ use holdfast_core::size::SECTOR_BYTES;
 use holdfast_core::slab::Key;
 
 use super::band_io::parity_of;
-use super::{Array, State};
+use super::{Array, Defects, State};
 use crate::event::Event;
 use crate::layout::Roles;
 use crate::parity::{self, Blocks, Culprit, DataBlock, Lost};
@@ -31,7 +31,7 @@ struct WrongRow {
     culprits: Vec<(Range<usize>, Option<u32>)>,
 }
 
-impl Array {
+impl<X: Defects> Array<X> {
     fn action(&self) -> Option<Action> {
         self.pass.as_ref().map(super::pass::Pass::action)
     }

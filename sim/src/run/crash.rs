@@ -4,7 +4,9 @@
 //! costs is noted: rows that were out of date or in doubt may then hold anything.
 
 use holdfast_core::rng::Rng;
-use holdfast_raid::{Action, AssembleError, Assembled, Options, assemble, scan};
+use holdfast_raid::{
+    Action, Array, AssembleError, Assembled, Defects, Options, assemble_with, scan,
+};
 
 use super::{Mark, Oracle, Run, Step, Stop, world};
 use crate::damage::Claims;
@@ -12,7 +14,7 @@ use crate::disk::SimDisk;
 use crate::ledger::Crash;
 use crate::rows::RowSet;
 
-impl Run<'_> {
+impl<X: Defects> Run<'_, X> {
     /// The fuse has burnt down.
     pub(super) fn crash(&mut self) -> Step {
         let (crash, seed) = self.cut.take().expect("a fuse burns for a reason");
@@ -116,15 +118,16 @@ impl Run<'_> {
         &mut self,
         disks: &mut [SimDisk],
         force: bool,
-    ) -> Result<holdfast_raid::Array, AssembleError> {
+    ) -> Result<Array<X>, AssembleError> {
         // A crash in the middle of reading superblocks is a crash before it.
         let fuse = self.pulse.restore();
         let probes = scan(disks, &mut self.clock);
         fuse.into_iter().for_each(|left| self.pulse.light_fuse(left));
-        assemble(probes, world::config(self.script), &Options { force, set: None })
+        let options = Options { force, set: None };
+        assemble_with(probes, world::config(self.script), &options, self.defects)
     }
 
-    pub(super) fn assembled(&mut self, array: holdfast_raid::Array, disks: Vec<SimDisk>) -> Step {
+    pub(super) fn assembled(&mut self, array: Array<X>, disks: Vec<SimDisk>) -> Step {
         self.tell(|| {
             let status = array.status();
             let members: Vec<_> =

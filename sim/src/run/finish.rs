@@ -10,8 +10,8 @@
 use holdfast_core::block::BlockDevice;
 use holdfast_core::rng::Rng;
 use holdfast_core::time::Duration;
-use holdfast_raid::Action;
 use holdfast_raid::status::{Health, MemberState, MemberStatus};
+use holdfast_raid::{Action, Defects};
 
 use super::{Mark, Oracle, Run, Step};
 use crate::ledger::Crash;
@@ -22,7 +22,7 @@ const STRIDE: u64 = 128;
 /// Virtual time in which an array must be marked clean and have nothing left to do.
 const IDLE_WITHIN: Duration = Duration::from_secs(60);
 
-impl Run<'_> {
+impl<X: Defects> Run<'_, X> {
     pub(super) fn finish(&mut self) -> Step {
         if self.cut.is_some() {
             self.crash()?;

@@ -1,12 +1,12 @@
 //! What is lost and what is not, and whether the array's own reports are in order.
 
-use holdfast_raid::{Action, Event};
+use holdfast_raid::{Action, Defects, Event};
 
 use super::{Mark, Oracle, Run, Step};
 use crate::damage::Claims;
 use crate::rows::RowSet;
 
-impl Run<'_> {
+impl<X: Defects> Run<'_, X> {
     /// Takes note of what the array claims to have made good, before something else is broken.
     pub(super) fn believe(&mut self) {
         let claims = self.claims();

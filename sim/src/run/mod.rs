@@ -23,7 +23,7 @@ use std::rc::Rc;
 
 use holdfast_core::block::{BlockDevice, Completions};
 use holdfast_core::time::{Clock, Duration, Instant};
-use holdfast_raid::Assembled;
+use holdfast_raid::{Assembled, Defects, Sound};
 
 pub use verdict::{Mark, Marks, Oracle, Verdict, Violation};
 pub use world::recipe;
@@ -61,22 +61,31 @@ enum Flight {
 ///
 /// A panic anywhere in the engine is a violation like any other.
 pub fn run(script: &Script) -> Verdict {
-    carry_out(script, None).0
+    carry_out(script, Sound, None).0
+}
+
+/// Carries a script out against an engine with planted defects.
+pub fn run_with<X: Defects>(script: &Script, defects: X) -> Verdict {
+    carry_out(script, defects, None).0
 }
 
 /// Carries a script out and tells what happens, line by line.
 pub fn narrate(script: &Script) -> (Verdict, Vec<String>) {
-    carry_out(script, Some(Vec::new()))
+    carry_out(script, Sound, Some(Vec::new()))
 }
 
-fn carry_out(script: &Script, story: Option<Vec<String>>) -> (Verdict, Vec<String>) {
+fn carry_out<X: Defects>(
+    script: &Script,
+    defects: X,
+    story: Option<Vec<String>>,
+) -> (Verdict, Vec<String>) {
     let clock = VirtualClock::default();
     let pulse = Rc::<Pulse>::default();
     let Ok((disks, rows)) = world::make(script, &clock, &pulse) else {
         let marks = Marks::default();
         return (Verdict { violation: None, hash: 0, steps: 0, marks }, Vec::new());
     };
-    let mut run = Run::new(script, clock, Rc::clone(&pulse), rows, disks.len());
+    let mut run = Run::new(script, defects, clock, Rc::clone(&pulse), rows, disks.len());
     run.story = story;
     let outcome = catch_unwind(AssertUnwindSafe(|| run.whole(disks)));
     let violation = match outcome {
@@ -94,11 +103,13 @@ fn carry_out(script: &Script, story: Option<Vec<String>>) -> (Verdict, Vec<Strin
     (Verdict { violation, hash, steps, marks: run.marks }, story)
 }
 
-struct Run<'s> {
+struct Run<'s, X: Defects> {
     script: &'s Script,
+    /// What is wrong with the engine.
+    defects: X,
     clock: VirtualClock,
     pulse: Rc<Pulse>,
-    array: Option<Assembled<SimDisk>>,
+    array: Option<Assembled<SimDisk, X>>,
     rows: Rows,
     ledger: Ledger,
     damage: Damage,
@@ -125,9 +136,10 @@ struct Run<'s> {
     story: Option<Vec<String>>,
 }
 
-impl<'s> Run<'s> {
+impl<'s, X: Defects> Run<'s, X> {
     fn new(
         script: &'s Script,
+        defects: X,
         clock: VirtualClock,
         pulse: Rc<Pulse>,
         rows: Rows,
@@ -141,6 +153,7 @@ impl<'s> Run<'s> {
         }
         Self {
             script,
+            defects,
             clock,
             pulse,
             array: None,
@@ -195,7 +208,7 @@ impl<'s> Run<'s> {
         Err(Stop::Broken(Violation { oracle, detail, line: self.line }))
     }
 
-    fn array(&mut self) -> &mut Assembled<SimDisk> {
+    fn array(&mut self) -> &mut Assembled<SimDisk, X> {
         self.array.as_mut().expect("an array runs between assembly and stop")
     }
 

@@ -1,16 +1,16 @@
 //! The acts of a script, one by one.
 
-use holdfast_raid::Action;
 use holdfast_raid::array::AddMember;
 use holdfast_raid::layout::Place;
 use holdfast_raid::superblock::Uuid;
+use holdfast_raid::{Action, Defects};
 
 use super::{Mark, Run, Step, world};
 use crate::disk::SimDisk;
 use crate::rows::RowSet;
 use crate::script::Act;
 
-impl Run<'_> {
+impl<X: Defects> Run<'_, X> {
     pub(super) fn perform(&mut self, act: &Act) -> Step {
         match *act {
             Act::Write { sector, sectors, fua } => self.write(sector, sectors, fua),

@@ -2,13 +2,14 @@
 
 use holdfast_core::block::{BlockDevice, Completion, Durability, Op, Request, Tag};
 use holdfast_core::buf::{Buf, Payload};
+use holdfast_raid::Defects;
 
 use super::{Flight, Mark, Oracle, PATIENCE, Run, Step};
 use crate::content::{self, SECTOR, Value};
 use crate::damage::Expect;
 use crate::ledger::Wrong;
 
-impl Run<'_> {
+impl<X: Defects> Run<'_, X> {
     pub(super) fn submit(&mut self, sector: u64, op: Op, flight: Flight) -> Step {
         let tag = self.next_tag;
         self.next_tag += 1;
