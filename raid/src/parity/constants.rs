@@ -13,12 +13,15 @@
 use super::gf;
 
 /// For every element, multiplying by it as a bit matrix.
+#[cfg(any(test, target_arch = "x86_64"))]
 pub(super) static MATRIX: [u64; 256] = matrices();
 
 /// For every element, its products with 0x00 … 0x0f, then with 0x00, 0x10 … 0xf0.
+#[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) static NIBBLES: [[[u8; 16]; 2]; 256] = nibbles();
 
 /// The bit matrix of multiplying by an element.
+#[cfg(any(test, target_arch = "x86_64"))]
 pub(super) const fn matrix(element: u8) -> u64 {
     let mut matrix = 0;
     let mut column = 0;
@@ -35,6 +38,7 @@ pub(super) const fn matrix(element: u8) -> u64 {
     matrix
 }
 
+#[cfg(any(test, target_arch = "x86_64"))]
 const fn matrices() -> [u64; 256] {
     let mut all = [0; 256];
     let mut element = 0;
@@ -45,6 +49,7 @@ const fn matrices() -> [u64; 256] {
     all
 }
 
+#[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
 const fn nibbles() -> [[[u8; 16]; 2]; 256] {
     let mut all = [[[0; 16]; 2]; 256];
     let mut element = 0;

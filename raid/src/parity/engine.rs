@@ -14,7 +14,7 @@ use super::kernels::Kernels;
 use super::portable::Portable;
 use super::vector::Native;
 use super::walk::Term;
-use super::{check_lengths, check_sources, coefficient};
+use super::{Mismatch, check_lengths, check_sources, coefficient};
 
 /// Names the engine to use.
 pub const OVERRIDE: &str = "HOLDFAST_PARITY";
@@ -23,7 +23,7 @@ pub const OVERRIDE: &str = "HOLDFAST_PARITY";
 #[derive(Clone, Copy)]
 pub struct Engine {
     name: &'static str,
-    kernels: &'static dyn Kernels,
+    pub(super) kernels: &'static dyn Kernels,
 }
 
 /// The engines of this CPU, fastest first. The last is `portable`, and is always there.
@@ -54,6 +54,8 @@ fn detect() -> Vec<Engine> {
         found.extend(Avx2::detect().map(|unit| Engine::new("avx2", unit)));
         found.extend(Ssse3::detect().map(|unit| Engine::new("ssse3", unit)));
     }
+    #[cfg(target_arch = "aarch64")]
+    found.extend(super::aarch64::Neon::detect().map(|unit| Engine::new("neon", unit)));
     found.push(Engine::new("portable", Portable));
     found
 }
@@ -87,10 +89,10 @@ impl Engine {
         self.kernels.xor_into(dst, sources);
     }
 
-    /// As [`super::xor_matches`].
-    pub fn xor_matches(&self, p: &[u8], sources: &[&[u8]]) -> bool {
+    /// As [`super::xor_mismatch`].
+    pub fn xor_mismatch(&self, p: &[u8], sources: &[&[u8]]) -> Option<usize> {
         check_lengths(p.len(), sources);
-        self.kernels.xor_matches(p, sources)
+        self.kernels.xor_mismatch(p, sources)
     }
 
     /// As [`super::pq`].
@@ -106,11 +108,11 @@ impl Engine {
         self.kernels.q_only(q, sources);
     }
 
-    /// As [`super::pq_matches`].
-    pub fn pq_matches(&self, p: &[u8], q: &[u8], sources: &[Option<&[u8]>]) -> (bool, bool) {
+    /// As [`super::pq_mismatch`].
+    pub fn pq_mismatch(&self, p: &[u8], q: &[u8], sources: &[Option<&[u8]>]) -> Mismatch {
         check_lengths(p.len(), &[q]);
         check_sources(p.len(), sources);
-        self.kernels.pq_matches(p, q, sources)
+        self.kernels.pq_mismatch(p, q, sources)
     }
 
     /// As [`super::update_q`].

@@ -3,7 +3,7 @@
 //! Blocks lie at odd addresses, and what lies behind a result must stay as it was.
 
 use super::tests::{noise, noises};
-use super::{Engine, engines, gf, reference};
+use super::{Engine, Mismatch, engines, gf, reference};
 
 /// Bytes behind every result.
 const BEHIND: usize = 70;
@@ -52,8 +52,8 @@ fn check(engine: &Engine, blocks: &[Option<&[u8]>], p: &[u8], q: &[u8]) {
     assert!(other == q, "{case}");
     expect(&case, &junk, q, |q| engine.pq(&mut other, q, blocks));
     expect(&case, &junk, q, |q| engine.q_only(q, blocks));
-    assert!(engine.xor_matches(p, &present), "{case}");
-    assert_eq!(engine.pq_matches(p, q, blocks), (true, true), "{case}");
+    assert_eq!(engine.xor_mismatch(p, &present), None, "{case}");
+    assert_eq!(engine.pq_mismatch(p, q, blocks), Mismatch::NONE, "{case}");
 }
 
 #[test]
@@ -102,8 +102,46 @@ fn blocks_larger_than_the_cache() {
     }
 }
 
+/// Sources and results at every alignment to the widest vector, with every tail.
 #[test]
-fn a_wrong_bit_anywhere_does_not_match() {
+fn any_alignment_and_any_tail() {
+    let (most, widest) = (257, 64);
+    let blocks = noises(5, most + 2 * widest);
+    let exponent = 3;
+    for alignment in 0..widest {
+        let at = |block: usize| blocks[block].as_ptr().align_offset(widest) + alignment;
+        let all: [&[u8]; 5] = std::array::from_fn(|i| &blocks[i][at(i)..][..most]);
+        let ([a, b, c], old, new) = ([all[0], all[1], all[2]], all[3], all[4]);
+        let (p, q) = parity(&options(&[a, b, c]), most);
+        let (delta_p, delta_q) = parity(&[None, None, None, Some(&xor_of(old, new))], most);
+        let (new_p, new_q) = (xor_of(&p, &delta_p), xor_of(&q, &delta_q));
+        let mut results = [vec![0; most + 2 * widest], vec![0; most + 2 * widest]];
+        let starts = [0, 1].map(|i| results[i].as_ptr().align_offset(widest) + alignment);
+        for (length, engine) in (0..=most).flat_map(|l| engines().map(move |engine| (l, engine))) {
+            let case = format!("{length} at {alignment} by {}", engine.name());
+            let [x, y] = &mut results;
+            let (x, y) = (&mut x[starts[0]..][..length], &mut y[starts[1]..][..length]);
+            let sources = [a, b, c].map(|block| &block[..length]);
+            engine.xor(x, &sources);
+            assert!(*x == p[..length], "{case}");
+            assert_eq!(engine.xor_mismatch(x, &sources), None, "{case}");
+            engine.pq(x, y, &sources.map(Some));
+            assert!(*x == p[..length] && *y == q[..length], "{case}");
+            assert_eq!(engine.pq_mismatch(x, y, &sources.map(Some)), Mismatch::NONE, "{case}");
+            engine.update_pq(x, y, exponent, &old[..length], &new[..length]);
+            assert!(*x == new_p[..length] && *y == new_q[..length], "{case}");
+            let terms = [(2, sources[2]), (0, sources[0])];
+            engine.solve_one(x, &q[..length], &terms, gf::EXP[1]);
+            assert!(*x == b[..length], "{case}");
+            let parities = [&p[..length], &q[..length]];
+            engine.solve_two([x, y], parities, &terms[..1], [gf::EXP[0], gf::EXP[1]]);
+            assert!(*x == a[..length] && *y == b[..length], "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_bit_is_found_where_it_is() {
     let length = 600;
     for count in [1, 4, 17] {
         let blocks = noises(count, length);
@@ -112,15 +150,19 @@ fn a_wrong_bit_anywhere_does_not_match() {
         let (mut p, mut q) = parity(&blocks, length);
         for engine in engines() {
             for at in 0..length {
-                let (bit, name) = (1 << (at % 8), engine.name());
+                let (bit, name, mirrored) = (1 << (at % 8), engine.name(), length - 1 - at);
+                let expect = |p: &[u8], q: &[u8], wrong_p, wrong_q| {
+                    let expected = Mismatch { p: wrong_p, q: wrong_q };
+                    assert_eq!(engine.pq_mismatch(p, q, &blocks), expected, "{name} at {at}");
+                    assert_eq!(engine.xor_mismatch(p, &present), wrong_p, "{name} at {at}");
+                };
                 p[at] ^= bit;
-                assert!(!engine.xor_matches(&p, &present), "{name} at {at}");
-                assert_eq!(engine.pq_matches(&p, &q, &blocks), (false, true), "{name} at {at}");
-                q[length - 1 - at] ^= bit;
-                assert_eq!(engine.pq_matches(&p, &q, &blocks), (false, false), "{name} at {at}");
+                expect(&p, &q, Some(at), None);
+                q[mirrored] ^= bit;
+                expect(&p, &q, Some(at), Some(mirrored));
                 p[at] ^= bit;
-                assert_eq!(engine.pq_matches(&p, &q, &blocks), (true, false), "{name} at {at}");
-                q[length - 1 - at] ^= bit;
+                expect(&p, &q, None, Some(mirrored));
+                q[mirrored] ^= bit;
             }
         }
     }
@@ -130,13 +172,29 @@ fn a_wrong_bit_anywhere_does_not_match() {
 fn every_coefficient_times_every_byte() {
     let old: Vec<u8> = (0..=255).collect();
     let (new, zeros) = (vec![0; 256], vec![0; 256]);
-    for exponent in 0..gf::POWERS {
-        let c = reference::power_of_g(exponent);
+    for c in 0..=255 {
         let products: Vec<u8> = old.iter().map(|&byte| reference::mul(c, byte)).collect();
         for engine in engines() {
-            let case = format!("g^{exponent} by {}", engine.name());
-            expect(&case, &zeros, &products, |q| engine.update_q(q, exponent, &old, &new));
+            let case = format!("{c} by {}", engine.name());
+            expect(&case, &zeros, &products, |q| engine.kernels.update_q(q, c, &old, &new));
+            let changes = |p: &mut [u8], q: &mut [u8]| {
+                engine.kernels.update_pq(p, q, c, &old, &new);
+            };
+            expect(&case, &zeros, &products, |q| changes(&mut zeros.clone(), q));
+            expect(&case, &zeros, &old, |p| changes(p, &mut zeros.clone()));
         }
+    }
+}
+
+#[test]
+fn every_exponent_is_its_coefficient() {
+    let (one, zero) = ([1], [0]);
+    for (exponent, engine) in (0..gf::POWERS).flat_map(|e| engines().map(move |x| (e, x))) {
+        let (mut p, mut q) = ([0], [0]);
+        engine.update_pq(&mut p, &mut q, exponent, &one, &zero);
+        assert_eq!((p[0], q[0]), (1, reference::power_of_g(exponent)), "g^{exponent}");
+        engine.update_q(&mut q, exponent, &one, &zero);
+        assert_eq!(q[0], 0, "g^{exponent}");
     }
 }
 

@@ -7,11 +7,12 @@
 //!
 //! Each version is compiled by itself, for the unit ([`Native::run`]).
 
+use super::Mismatch;
 use super::change::{SolveOne, SolveTwo, UpdatePq, UpdateQ};
-use super::pq::{Dense, Pq, PqMatches, Q, Sparse};
+use super::pq::{Dense, Pq, PqMismatch, Q, Sparse};
 use super::vector::Native;
 use super::walk::{Many, Streaming, Term, few};
-use super::xor::{Xor, XorInto, XorMatches};
+use super::xor::{Xor, XorInto, XorMismatch};
 
 /// Past this many bytes touched, a stripe pushes itself out of a core's own cache before it is
 /// done.
@@ -52,10 +53,10 @@ macro_rules! by_count {
 pub(super) trait Kernels: Send + Sync {
     fn xor(&self, dst: &mut [u8], sources: &[&[u8]]);
     fn xor_into(&self, dst: &mut [u8], sources: &[&[u8]]);
-    fn xor_matches(&self, p: &[u8], sources: &[&[u8]]) -> bool;
+    fn xor_mismatch(&self, p: &[u8], sources: &[&[u8]]) -> Option<usize>;
     fn pq(&self, p: &mut [u8], q: &mut [u8], blocks: &[Option<&[u8]>]);
     fn q_only(&self, q: &mut [u8], blocks: &[Option<&[u8]>]);
-    fn pq_matches(&self, p: &[u8], q: &[u8], blocks: &[Option<&[u8]>]) -> (bool, bool);
+    fn pq_mismatch(&self, p: &[u8], q: &[u8], blocks: &[Option<&[u8]>]) -> Mismatch;
     fn update_q(&self, q: &mut [u8], coefficient: u8, old: &[u8], new: &[u8]);
     fn update_pq(&self, p: &mut [u8], q: &mut [u8], coefficient: u8, old: &[u8], new: &[u8]);
     fn solve_one(&self, x: &mut [u8], q: &[u8], terms: &[Term<'_>], coefficient: u8);
@@ -79,8 +80,8 @@ impl<U: Native> Kernels for U {
         }
     }
 
-    fn xor_matches(&self, p: &[u8], sources: &[&[u8]]) -> bool {
-        by_count!(sources, p.len(), |sources| self.run(XorMatches { p, sources }))
+    fn xor_mismatch(&self, p: &[u8], sources: &[&[u8]]) -> Option<usize> {
+        by_count!(sources, p.len(), |sources| self.run(XorMismatch { p, sources }))
     }
 
     fn pq(&self, p: &mut [u8], q: &mut [u8], blocks: &[Option<&[u8]>]) {
@@ -101,11 +102,11 @@ impl<U: Native> Kernels for U {
         }
     }
 
-    fn pq_matches(&self, p: &[u8], q: &[u8], blocks: &[Option<&[u8]>]) -> (bool, bool) {
+    fn pq_mismatch(&self, p: &[u8], q: &[u8], blocks: &[Option<&[u8]>]) -> Mismatch {
         if has_gaps(blocks) {
-            self.run(PqMatches { p, q, data: Sparse::from(&*terms(blocks)) })
+            self.run(PqMismatch { p, q, data: Sparse::from(&*terms(blocks)) })
         } else {
-            by_count!(blocks, p.len(), |blocks| self.run(PqMatches { p, q, data: Dense(blocks) }))
+            by_count!(blocks, p.len(), |blocks| self.run(PqMismatch { p, q, data: Dense(blocks) }))
         }
     }
 

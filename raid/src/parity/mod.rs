@@ -21,7 +21,8 @@
 //!  walk        how kernels step over blocks of any length, and name their sources
 //!  vector      what kernels ask of a vector unit
 //!  portable,   the vector units
-//!    x86_64
+//!    x86_64,
+//!    aarch64
 //! ```
 //!
 //! [`mod@reference`] is the definition of it all, and judges every engine.
@@ -29,6 +30,8 @@
 //! Blocks of unequal length and impossible exponents are faults of the caller, and panic. Nothing
 //! else does.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod change;
 mod constants;
 mod engine;
@@ -53,6 +56,20 @@ pub use engine::{Engine, OVERRIDE, engine, engines};
 pub use locate::{Culprit, locate};
 pub use recover::{Blocks, DataBlock, Lost, TooManyLost, recover};
 
+/// Where stored P and Q first differ from what the data calls for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The first wrong byte of P.
+    pub p: Option<usize>,
+    /// The first wrong byte of Q.
+    pub q: Option<usize>,
+}
+
+impl Mismatch {
+    /// Neither is wrong anywhere.
+    pub const NONE: Self = Self { p: None, q: None };
+}
+
 /// Sets `dst` to the XOR of all sources; to zeros if there are none.
 pub fn xor(dst: &mut [u8], sources: &[&[u8]]) {
     engine().xor(dst, sources);
@@ -63,9 +80,9 @@ pub fn xor_into(dst: &mut [u8], sources: &[&[u8]]) {
     engine().xor_into(dst, sources);
 }
 
-/// Whether `p` is the XOR of all sources.
-pub fn xor_matches(p: &[u8], sources: &[&[u8]]) -> bool {
-    engine().xor_matches(p, sources)
+/// The first position at which `p` is not the XOR of all sources.
+pub fn xor_mismatch(p: &[u8], sources: &[&[u8]]) -> Option<usize> {
+    engine().xor_mismatch(p, sources)
 }
 
 /// Computes P and Q in one pass. `sources[e]` is the data block with exponent `e`; `None` is a
@@ -79,9 +96,9 @@ pub fn q_only(q: &mut [u8], sources: &[Option<&[u8]>]) {
     engine().q_only(q, sources);
 }
 
-/// Whether P is right, and whether Q is: what [`pq`] would write, compared instead.
-pub fn pq_matches(p: &[u8], q: &[u8], sources: &[Option<&[u8]>]) -> (bool, bool) {
-    engine().pq_matches(p, q, sources)
+/// What [`pq`] would write, compared instead.
+pub fn pq_mismatch(p: &[u8], q: &[u8], sources: &[Option<&[u8]>]) -> Mismatch {
+    engine().pq_mismatch(p, q, sources)
 }
 
 /// Carries the change of one data block over into P.

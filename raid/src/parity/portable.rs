@@ -56,25 +56,11 @@ impl Unit for Portable {
     }
 
     #[inline(always)]
-    fn load_part(self, from: &[u8]) -> Self::V {
-        let mut padded = [0; Self::WIDTH];
-        padded[..from.len()].copy_from_slice(from);
-        self.load(&padded)
-    }
-
-    #[inline(always)]
     fn store(self, v: Self::V, to: &mut [u8]) {
         let (words, _) = to[..Self::WIDTH].as_chunks_mut();
         for (to, word) in words.iter_mut().zip(v) {
             *to = word.to_le_bytes();
         }
-    }
-
-    #[inline(always)]
-    fn store_part(self, v: Self::V, to: &mut [u8]) {
-        let mut whole = [0; Self::WIDTH];
-        self.store(v, &mut whole);
-        to.copy_from_slice(&whole[..to.len()]);
     }
 
     #[inline(always)]

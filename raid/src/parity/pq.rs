@@ -13,9 +13,9 @@
 //!
 //! For how kernels are built, see `xor.rs`.
 
-use super::gf;
 use super::vector::{Kernel, Unit};
 use super::walk::{Many, Place, Sources, Step, Streaming, Term, walk, walk_streaming};
+use super::{Mismatch, gf};
 
 /// What P and Q are to be computed from, as a caller names it.
 pub(super) trait Data {
@@ -199,31 +199,31 @@ impl<D: Sums<F>, F> Step<F> for Q<'_, D> {
     }
 }
 
-/// Whether p = Σ D, and whether q = Σ g^e·D, where e is the index of D.
-pub(super) struct PqMatches<'a, D> {
+/// Where p is not Σ D, first, and where q is not Σ g^e·D, where e is the index of D.
+pub(super) struct PqMismatch<'a, D> {
     pub(super) p: &'a [u8],
     pub(super) q: &'a [u8],
     pub(super) data: D,
 }
 
-impl<D: Data> Kernel for PqMatches<'_, D> {
-    type Output = (bool, bool);
+impl<D: Data> Kernel for PqMismatch<'_, D> {
+    type Output = Mismatch;
 
     #[inline(always)]
-    fn run<U: Unit>(self, unit: U) -> (bool, bool) {
+    fn run<U: Unit>(self, unit: U) -> Mismatch {
         let (length, p) = (self.p.len(), self.p);
         let (q, data) = (&self.q[..length], self.data.prepare(unit, length));
-        let mut right = (true, true);
-        let stripe = PqMatches { p, q, data };
-        walk_data::<D, _>(unit, length, PqCheck { stripe, right: &mut right });
-        right
+        let mut found = Mismatch::default();
+        let stripe = PqMismatch { p, q, data };
+        walk_data::<D, _>(unit, length, PqCheck { stripe, found: &mut found });
+        found
     }
 }
 
 /// A check under way.
 struct PqCheck<'a, D> {
-    stripe: PqMatches<'a, D>,
-    right: &'a mut (bool, bool),
+    stripe: PqMismatch<'a, D>,
+    found: &'a mut Mismatch,
 }
 
 impl<D: Sums<F>, F> Step<F> for PqCheck<'_, D> {
@@ -235,8 +235,17 @@ impl<D: Sums<F>, F> Step<F> for PqCheck<'_, D> {
         if unit.is_zero(unit.or(p, q)) {
             return true;
         }
-        self.right.0 &= unit.is_zero(p);
-        self.right.1 &= unit.is_zero(q);
-        self.right.0 || self.right.1
+        let Mismatch { p: first_p, q: first_q } = &mut *self.found;
+        note(first_p, unit, place, p);
+        note(first_q, unit, place, q);
+        first_p.is_none() || first_q.is_none()
+    }
+}
+
+/// Keeps the first place at which something differs.
+#[inline(always)]
+fn note<U: Unit>(first: &mut Option<usize>, unit: U, place: impl Place, wrong: U::V) {
+    if first.is_none() {
+        *first = unit.first_nonzero(wrong).map(|at| place.offset() + at);
     }
 }

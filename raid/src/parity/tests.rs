@@ -44,7 +44,7 @@ fn xor_agrees_with_the_reference() {
             reference::xor(&mut expected, sources);
             xor(&mut sum, sources);
             assert_eq!(sum, expected, "{count} of {length}");
-            assert!(xor_matches(&sum, sources));
+            assert_eq!(xor_mismatch(&sum, sources), None);
 
             xor_into(&mut added, sources);
             xor_into(&mut added, &[&expected]);
@@ -75,7 +75,7 @@ fn check_pq(sources: &[Option<&[u8]>], length: usize) {
     q_only(&mut q_alone, sources);
     assert!(p == expected_p && q == expected_q, "{} of {length}", sources.len());
     assert_eq!(q_alone, expected_q, "{} of {length}", sources.len());
-    assert_eq!(pq_matches(&p, &q, sources), (true, true));
+    assert_eq!(pq_mismatch(&p, &q, sources), Mismatch::NONE);
 }
 
 #[test]
@@ -87,22 +87,29 @@ fn the_widest_stripe_agrees_with_the_reference() {
     check_pq(&sources, 70);
 }
 
+/// Wrong bytes in P and in Q, each alone and both, and further ones behind the first.
 #[test]
-fn one_wrong_byte_anywhere_does_not_match() {
+fn a_mismatch_is_the_first_wrong_byte() {
     let length = 139;
     let blocks = noises(5, length);
     let sources = optional(&blocks);
     let (mut p, mut q) = (vec![0; length], vec![0; length]);
     pq(&mut p, &mut q, &sources);
-    for at in 0..length {
-        p[at] ^= 0x10;
-        assert_eq!(pq_matches(&p, &q, &sources), (false, true), "P at {at}");
-        assert!(!xor_matches(&p, &slices(&blocks)));
-        q[at] ^= 0x01;
-        assert_eq!(pq_matches(&p, &q, &sources), (false, false), "both at {at}");
-        p[at] ^= 0x10;
-        assert_eq!(pq_matches(&p, &q, &sources), (true, false), "Q at {at}");
-        q[at] ^= 0x01;
+    let (right_p, right_q) = (p.clone(), q.clone());
+    for (at_p, at_q) in (0..length).flat_map(|at_p| (0..length).map(move |at_q| (at_p, at_q))) {
+        p[at_p] ^= 0x10;
+        p[length - 1] ^= 0x40;
+        let wrong_p = Mismatch { p: Some(at_p), q: None };
+        assert_eq!(pq_mismatch(&p, &right_q, &sources), wrong_p);
+        assert_eq!(xor_mismatch(&p, &slices(&blocks)), Some(at_p));
+        q[at_q] ^= 0x01;
+        q[length - 1] ^= 0x08;
+        let wrong_q = Mismatch { p: None, q: Some(at_q) };
+        assert_eq!(pq_mismatch(&right_p, &q, &sources), wrong_q);
+        let both = Mismatch { p: Some(at_p), q: Some(at_q) };
+        assert_eq!(pq_mismatch(&p, &q, &sources), both);
+        (p[at_p], p[length - 1]) = (right_p[at_p], right_p[length - 1]);
+        (q[at_q], q[length - 1]) = (right_q[at_q], right_q[length - 1]);
     }
 }
 
@@ -121,7 +128,7 @@ fn an_update_is_what_computing_anew_would_give() {
             update_pq(&mut p, &mut q, exponent as u32, before, after);
             update_p(&mut p_alone, before, after);
             update_q(&mut q_alone, exponent as u32, before, after);
-            assert_eq!(pq_matches(&p, &q, &optional(&new)), (true, true), "g^{exponent}");
+            assert_eq!(pq_mismatch(&p, &q, &optional(&new)), Mismatch::NONE, "g^{exponent}");
             assert!(p_alone == p && q_alone == q, "g^{exponent} of {length}");
         }
     }
@@ -208,6 +215,23 @@ fn any_two_lost_blocks_come_back() {
                     assert_eq!(damaged.recover(&lost, true, true), Ok(()));
                     assert_eq!(damaged, stripe, "{lost:?}");
                 }
+            }
+        }
+    }
+}
+
+/// raid6 of 11 to 32 members.
+#[test]
+fn any_two_lost_blocks_of_a_wide_stripe_come_back() {
+    for width in 9..=30 {
+        let stripe = Stripe::new(&(0..width).collect::<Vec<_>>(), 70);
+        let all = stripe.all();
+        for (index, &first) in all.iter().enumerate() {
+            for &second in &all[..=index] {
+                let lost = [first, second];
+                let mut damaged = stripe.damaged(&lost);
+                assert_eq!(damaged.recover(&lost, true, true), Ok(()));
+                assert!(damaged == stripe, "{lost:?} of {width}");
             }
         }
     }

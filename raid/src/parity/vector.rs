@@ -15,6 +15,9 @@
 //!
 //! [`Abreast`] makes several vectors side by side a unit again. That is all there is to unrolling.
 
+/// Bytes in the widest vectors: four of 64 bytes abreast.
+const WIDEST: usize = 256;
+
 /// The vector operations of one instruction set.
 pub(super) trait Unit: Copy {
     /// A vector of bytes.
@@ -30,12 +33,22 @@ pub(super) trait Unit: Copy {
     fn load(self, from: &[u8]) -> Self::V;
 
     /// All of `from`, which is shorter than a vector, and zeros.
-    fn load_part(self, from: &[u8]) -> Self::V;
+    #[inline(always)]
+    fn load_part(self, from: &[u8]) -> Self::V {
+        let mut padded = [0; WIDEST];
+        padded[..from.len()].copy_from_slice(from);
+        self.load(&padded[..Self::WIDTH])
+    }
 
     fn store(self, v: Self::V, to: &mut [u8]);
 
     /// As much of the vector as fits `to`, which is shorter than a vector.
-    fn store_part(self, v: Self::V, to: &mut [u8]);
+    #[inline(always)]
+    fn store_part(self, v: Self::V, to: &mut [u8]) {
+        let mut whole = [0; WIDEST];
+        self.store(v, &mut whole[..Self::WIDTH]);
+        to.copy_from_slice(&whole[..to.len()]);
+    }
 
     /// Stores past the cache if `to` is aligned. Ends with a [`Unit::fence`].
     #[inline(always)]
@@ -57,6 +70,14 @@ pub(super) trait Unit: Copy {
     fn or(self, a: Self::V, b: Self::V) -> Self::V;
 
     fn is_zero(self, v: Self::V) -> bool;
+
+    /// Where the first byte is that is not zero. Slow: a check asks this once, when it has failed.
+    #[inline(always)]
+    fn first_nonzero(self, v: Self::V) -> Option<usize> {
+        let mut bytes = [0; WIDEST];
+        self.store(v, &mut bytes[..Self::WIDTH]);
+        bytes.iter().position(|&byte| byte != 0)
+    }
 
     /// Every byte times g.
     fn double(self, v: Self::V) -> Self::V;

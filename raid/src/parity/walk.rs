@@ -22,6 +22,8 @@ pub(super) trait Step<F> {
 
 /// Where a step is.
 pub(super) trait Place: Copy {
+    /// Of the first byte, from the start of the blocks.
+    fn offset(self) -> usize;
     fn load<U: Unit>(self, unit: U, from: &[u8]) -> U::V;
     fn store<U: Unit>(self, unit: U, v: U::V, to: &mut [u8]);
 }
@@ -40,6 +42,11 @@ struct Rest(usize);
 
 impl Place for Whole {
     #[inline(always)]
+    fn offset(self) -> usize {
+        self.0
+    }
+
+    #[inline(always)]
     fn load<U: Unit>(self, unit: U, from: &[u8]) -> U::V {
         unit.load(&from[self.0..self.0 + U::WIDTH])
     }
@@ -52,6 +59,11 @@ impl Place for Whole {
 
 impl Place for Streamed {
     #[inline(always)]
+    fn offset(self) -> usize {
+        self.0
+    }
+
+    #[inline(always)]
     fn load<U: Unit>(self, unit: U, from: &[u8]) -> U::V {
         Whole(self.0).load(unit, from)
     }
@@ -63,6 +75,11 @@ impl Place for Streamed {
 }
 
 impl Place for Rest {
+    #[inline(always)]
+    fn offset(self) -> usize {
+        self.0
+    }
+
     #[inline(always)]
     fn load<U: Unit>(self, unit: U, from: &[u8]) -> U::V {
         unit.load_part(&from[self.0..])

@@ -223,24 +223,10 @@ macro_rules! narrow {
         }
 
         #[inline(always)]
-        fn load_part(self, from: &[u8]) -> $v {
-            let mut padded = [0; Self::WIDTH];
-            padded[..from.len()].copy_from_slice(from);
-            self.load(&padded)
-        }
-
-        #[inline(always)]
         fn store(self, v: $v, to: &mut [u8]) {
             let to = to[..Self::WIDTH].as_mut_ptr();
             // SAFETY: a vector from here is in the slice; `self` proves the instruction.
             unsafe { $store(to.cast(), v) }
-        }
-
-        #[inline(always)]
-        fn store_part(self, v: $v, to: &mut [u8]) {
-            let mut whole = [0; Self::WIDTH];
-            self.store(v, &mut whole);
-            to.copy_from_slice(&whole[..to.len()]);
         }
 
         #[inline(always)]

@@ -106,26 +106,40 @@ impl<S: Sources, F> Step<F> for XorInto<'_, S> {
     }
 }
 
-/// Whether p = Σ sources.
-pub(super) struct XorMatches<'a, S> {
+/// Where p is not Σ sources, first.
+pub(super) struct XorMismatch<'a, S> {
     pub(super) p: &'a [u8],
     pub(super) sources: S,
 }
 
-impl<S: Sources> Kernel for XorMatches<'_, S> {
-    type Output = bool;
+impl<S: Sources> Kernel for XorMismatch<'_, S> {
+    type Output = Option<usize>;
 
     #[inline(always)]
-    fn run<U: Unit>(self, unit: U) -> bool {
+    fn run<U: Unit>(self, unit: U) -> Option<usize> {
         let (length, sources) = (self.p.len(), self.sources.cut(self.p.len()));
-        walk_sum::<S, _>(unit, length, XorMatches { p: self.p, sources })
+        let mut first = None;
+        let stripe = XorMismatch { p: self.p, sources };
+        walk_sum::<S, _>(unit, length, XorCheck { stripe, first: &mut first });
+        first
     }
 }
 
-impl<S: Sources, F> Step<F> for XorMatches<'_, S> {
+/// A check under way.
+struct XorCheck<'a, S> {
+    stripe: XorMismatch<'a, S>,
+    first: &'a mut Option<usize>,
+}
+
+impl<S: Sources, F> Step<F> for XorCheck<'_, S> {
     #[inline(always)]
     fn step<U: Unit<Factor = F>, P: Place>(&mut self, unit: U, place: P) -> bool {
-        let p = place.load(unit, self.p);
-        unit.is_zero(unit.xor(p, sum(unit, place, &self.sources)))
+        let p = place.load(unit, self.stripe.p);
+        let wrong = unit.xor(p, sum(unit, place, &self.stripe.sources));
+        if unit.is_zero(wrong) {
+            return true;
+        }
+        *self.first = unit.first_nonzero(wrong).map(|at| place.offset() + at);
+        false
     }
 }
