@@ -5,7 +5,13 @@
 //! stay text until [`config`](crate::config). Flags follow mdadm wherever mdadm has them, down to
 //! the short ones and to a bare `--chunk` or `--size` counting KiB.
 
+mod sim;
+
 use std::path::PathBuf;
+
+pub(crate) use sim::{
+    ModeWord, ProfileWord, SimArgs, SimReplayArgs, SimRunArgs, SimShrinkArgs, SimVerb,
+};
 
 use clap::builder::Styles;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -41,6 +47,7 @@ Exit codes of verbs that report (examine, detail, mdstat, check):
   0 good   1 degraded   2 unusable   3 mismatch found
 Exit codes of verbs that do:
   0 done in full   2 the array cannot be used   3 done, but something differed or is lost
+Verbs of sim: 0 every promise was kept   3 one was broken
 Any verb: 4 error, 64 wrong usage";
 
 /// The verbs.
@@ -78,6 +85,8 @@ pub(crate) enum Verb {
     Map(MapArgs),
     /// Show what an array would be, before creating it
     Plan(PlanArgs),
+    /// Run arrays in a world that breaks them, and hold them to their promises
+    Sim(SimArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }

@@ -4,7 +4,11 @@
 //! and seats told apart. Whatever can be refused without looking at a device is refused here, as
 //! wrong usage.
 
+mod sim;
+
 use std::path::{Path, PathBuf};
+
+pub(crate) use sim::{Sim, SimReplay, SimRun, SimShrink};
 
 use holdfast_core::size::{Human, SECTOR_BYTES};
 use holdfast_raid::layout::names;
@@ -36,6 +40,7 @@ pub(crate) enum Job {
     ZeroSuperblock(Zero),
     Map(Map),
     Plan(Plan),
+    Sim(Sim),
     Completions(clap_complete::Shell),
 }
 
@@ -254,6 +259,7 @@ impl TryFrom<Verb> for Job {
             }
             Verb::Map(map) => Self::Map(map_job(map)?),
             Verb::Plan(plan) => Self::Plan(plan_job(plan)?),
+            Verb::Sim(sim) => Self::Sim(sim.verb.into()),
             Verb::Completions(completions) => Self::Completions(completions.shell),
         })
     }

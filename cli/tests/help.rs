@@ -26,6 +26,10 @@ fn help_is_as_reviewed() {
         "zero-superblock",
         "map",
         "plan",
+        "sim",
+        "sim run",
+        "sim replay",
+        "sim shrink",
         "completions",
     ] {
         let page = dir.good(&format!("{verb} --help"));

@@ -10,7 +10,9 @@
 //! - [`model`] is the plain byte array that every array is compared with;
 //! - [`disk`] is a disk that keeps exactly what it promised and loses everything else;
 //! - [`ledger`] knows what a reader may legally see, [`damage`] how much of each row is lost;
-//! - [`script`] is a run as text, [`swarm`] draws one from a seed, [`run`] carries it out.
+//! - [`script`] is a run as text, [`swarm`] draws one from a seed as far as a [`plan`] lets it,
+//!   [`run`] carries it out, [`shrink`] makes a failing one small;
+//! - [`campaign`] runs many seeds on all processors.
 //!
 //! ```
 //! use holdfast_raid::Level;
@@ -29,6 +31,7 @@ pub mod decor;
 pub mod disk;
 pub mod ledger;
 pub mod model;
+pub mod plan;
 pub mod recipe;
 pub mod rig;
 pub mod rows;

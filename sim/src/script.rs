@@ -8,12 +8,14 @@
 //! array level=raid5 layout=2 members=3 spares=0 chunk=8 size=128 bitmap=0 minor=1.2 synced=yes
 //! world seed=7 mode=within latency=1..9 deadline=0
 //! +0 write 0 8
-//! +40 cut steps=3 power seed=1
+//! +40 cut 3 1
 //! +0 read 0 8
 //! ```
 //!
 //! A line begins with the microseconds that pass before it. Requests do not wait for each other;
 //! `drain` waits for all of them, `settle` until the array is idle. Sectors are 512 bytes.
+
+mod limits;
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,6 +34,27 @@ pub enum Mode {
     Within,
     /// Everything happens. What cannot be had is an error and never invented.
     Beyond,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Within => "within",
+            Self::Beyond => "beyond",
+        })
+    }
+}
+
+impl FromStr for Mode {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, &'static str> {
+        match name {
+            "within" => Ok(Self::Within),
+            "beyond" => Ok(Self::Beyond),
+            _ => Err("a mode is `within` or `beyond`"),
+        }
+    }
 }
 
 /// The array of a run.
@@ -226,7 +249,6 @@ impl fmt::Display for Script {
              chunk={chunk} size={size} bitmap={bitmap} minor={minor} synced={synced}"
         )?;
         let Weather { seed, mode, latency, deadline_ms } = &self.weather;
-        let mode = if *mode == Mode::Within { "within" } else { "beyond" };
         let Latency { least, most } = latency;
         writeln!(
             f,
@@ -324,11 +346,7 @@ fn parse_weather(fields: &str) -> Parsed<Weather> {
         field(fields, "latency")?.split_once("..").ok_or("a latency is `least..most`")?;
     Ok(Weather {
         seed: number(field(fields, "seed")?)?,
-        mode: match field(fields, "mode")? {
-            "within" => Mode::Within,
-            "beyond" => Mode::Beyond,
-            _ => return Err("a mode is `within` or `beyond`"),
-        },
+        mode: field(fields, "mode")?.parse()?,
         latency: Latency { least: number(least)?, most: number(most)? },
         deadline_ms: number(field(fields, "deadline")?)?,
     })

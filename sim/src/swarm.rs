@@ -5,12 +5,16 @@
 //! (Groce et al., swarm testing, 2012). So every draw begins with weights, most of them wild and
 //! many of them zero, for configurations, requests and faults alike.
 
+use std::fmt;
+use std::str::FromStr;
+
 use holdfast_core::rng::Rng;
 use holdfast_raid::Level;
 use holdfast_raid::superblock::Minor;
 
 use crate::disk::{Latency, Silent};
 use crate::ledger::Crash;
+use crate::plan::{Class, Plan};
 use crate::run::recipe;
 use crate::script::{Act, Line, Mode, Script, Setup, Weather};
 
@@ -21,6 +25,27 @@ pub enum Profile {
     Small,
     /// 12 disks of 4,096 chunks, 2,000 requests, rebuilds and scrubs.
     Medium,
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Small => "small",
+            Self::Medium => "medium",
+        })
+    }
+}
+
+impl FromStr for Profile {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "small" => Ok(Self::Small),
+            "medium" => Ok(Self::Medium),
+            _ => Err(format!("{name:?} is neither small nor medium")),
+        }
+    }
 }
 
 impl Profile {
@@ -60,18 +85,40 @@ impl Profile {
     }
 }
 
-/// The script of a seed.
+/// The script of a seed, drawn from the whole swarm.
 pub fn script(profile: Profile, mode: Mode, seed: u64) -> Script {
-    let mut draw = Draw { rng: Rng::stream(seed, 0), profile };
+    planned(&Plan::swarm(profile, mode), seed)
+}
+
+/// The script of a seed, drawn from a plan.
+///
+/// # Panics
+/// If the plan allows no array; see [`possible`].
+pub fn planned(plan: &Plan, seed: u64) -> Script {
+    let mut draw = Draw { rng: Rng::stream(seed, 0), profile: plan.profile, plan };
     let setup = draw.setup();
-    let weather = draw.weather(mode, seed);
+    let weather = draw.weather(plan.mode, seed);
     let lines = draw.lines(&setup, &weather);
     Script { notes: Vec::new(), setup, weather, lines }
 }
 
-struct Draw {
+/// Whether a plan allows any array at all.
+pub fn possible(plan: &Plan) -> bool {
+    let mut draw = Draw { rng: Rng::stream(0, 0), profile: plan.profile, plan };
+    (0..ATTEMPTS).any(|_| is_array(&draw.any_setup()))
+}
+
+/// Draws after which there is no array to be found.
+const ATTEMPTS: u32 = 1000;
+
+fn is_array(setup: &Setup) -> bool {
+    recipe(setup).plan().is_ok_and(|plan| plan.array_sectors > 0)
+}
+
+struct Draw<'p> {
     rng: Rng,
     profile: Profile,
+    plan: &'p Plan,
 }
 
 const RAID5_LAYOUTS: [u32; 6] = [2, 2, 0, 1, 3, 5];
@@ -96,7 +143,7 @@ struct Mix {
     pause_us: u64,
 }
 
-impl Draw {
+impl Draw<'_> {
     fn one_in(&mut self, n: u64) -> bool {
         self.rng.below(n) == 0
     }
@@ -107,19 +154,17 @@ impl Draw {
     }
 
     fn setup(&mut self) -> Setup {
-        loop {
-            let setup = self.any_setup();
-            if recipe(&setup).plan().is_ok_and(|plan| plan.array_sectors > 0) {
-                return setup;
-            }
-        }
+        let mut setups = (0..ATTEMPTS).map(|_| self.any_setup());
+        setups.find(is_array).expect("a plan that allows an array")
     }
 
     fn any_setup(&mut self) -> Setup {
         use Level::{Linear, Raid0, Raid1, Raid4, Raid5, Raid6, Raid10};
-        let level = *self.rng.pick(&[
-            Raid1, Raid1, Raid5, Raid5, Raid5, Raid6, Raid6, Raid10, Raid10, Raid4, Raid0, Linear,
-        ]);
+        const LEVELS: [Level; 12] =
+            [Raid1, Raid1, Raid5, Raid5, Raid5, Raid6, Raid6, Raid10, Raid10, Raid4, Raid0, Linear];
+        let wish = &self.plan.array;
+        let levels = if wish.levels.is_empty() { &LEVELS[..] } else { &wish.levels };
+        let level = *self.rng.pick(levels);
         let most = self.profile.most_disks();
         let least = match level {
             Raid6 => 4,
@@ -135,23 +180,25 @@ impl Draw {
             _ => 0,
         };
         let chunk_sectors = match level {
-            Raid1 => 0,
+            Raid1 => 0u32,
             _ => 8 << if self.one_in(4) { self.rng.below(4) } else { 0 },
         };
         let sectors = self.profile.most_chunks() * 8;
         let disk_sectors = (sectors >> self.rng.below(3)).max(128);
         let spares = if level.is_redundant() && members < most { self.rng.below(2) } else { 0 };
         let bitmap = level.is_redundant() && self.one_in(2);
+        let bitmap = wish.bitmap.map_or(bitmap, |wanted| wanted && level.is_redundant());
+        let chunk_sectors = wish.chunk_sectors.filter(|_| level != Raid1).unwrap_or(chunk_sectors);
         Setup {
             level,
             layout,
-            members: members as usize,
-            spares: spares as usize,
-            chunk_sectors: chunk_sectors as u32,
-            disk_sectors,
+            members: wish.members.unwrap_or(members) as usize,
+            spares: wish.spares.filter(|_| level.is_redundant()).unwrap_or(spares) as usize,
+            chunk_sectors,
+            disk_sectors: wish.disk_sectors.unwrap_or(disk_sectors),
             bitmap: if bitmap { 4096 << self.rng.below(4) } else { 0 },
             minor: *self.rng.pick(&[Minor::V1_2, Minor::V1_2, Minor::V1_1, Minor::V1_0]),
-            synced: !self.one_in(4),
+            synced: wish.synced.unwrap_or_else(|| !self.one_in(4)),
         }
     }
 
@@ -183,6 +230,7 @@ impl Draw {
         let mix = self.mix(array_sectors);
         let most = self.profile.most_requests();
         let requests = if self.one_in(2) { most } else { self.rng.within(most / 20..most) };
+        let requests = self.plan.requests.unwrap_or(requests);
         let mut lines: Vec<Line> = (0..requests)
             .map(|_| {
                 let act = self.request(&mix, array_sectors);
@@ -237,10 +285,12 @@ impl Draw {
     fn faults(&mut self, setup: &Setup, weather: &Weather) -> Vec<Act> {
         let mut acts = Vec::new();
         let weights: Vec<u64> = (0..16).map(|_| self.weight()).collect();
-        for _ in 0..self.rng.below(self.profile.most_faults() + 1) {
+        let most = self.plan.faults.most.unwrap_or_else(|| self.profile.most_faults());
+        for _ in 0..self.rng.below(most + 1) {
             acts.extend(self.fault(setup, weather, &weights));
         }
-        for _ in 0..self.rng.below(self.profile.most_cuts() + 1) {
+        let most = self.plan.faults.crashes.unwrap_or_else(|| self.profile.most_cuts());
+        for _ in 0..self.rng.below(most + 1) {
             let crash = if self.one_in(3) { Crash::Kill } else { Crash::PowerCut };
             let steps = 1 + self.rng.below(1 << self.rng.clone().below(10));
             acts.push(Act::Cut { steps, crash, seed: self.rng.below(1000) });
@@ -261,20 +311,27 @@ impl Draw {
         };
         let misdirected = Silent::Misdirected(8 * (1 + self.rng.below(20)));
         let lies = *self.rng.pick(&[Silent::Lost, Silent::Torn, misdirected]);
-        let choices = [
-            (weights[0] + 1, Act::Vanish { disk }),
-            (weights[1], Act::ReadOnly { disk }),
-            (weights[2], Act::FailMember { disk }),
-            (weights[3] + 1, Act::Latent { disk, sector, sectors }),
-            (weights[4], Act::Dead { disk, sector, sectors }),
-            (weights[5], Act::Stick { disk, requests: 1 + self.rng.below(4) as u32 }),
-            (weights[6], Act::Slow { disk, times: 1 << self.rng.below(8) }),
-            (weights[7] / 2, Act::Full { disk, full: true }),
-            (weights[8], Act::AddDisk),
-            (silent * weights[9] / 4, Act::Corrupt { disk, sector, sectors }),
-            (silent * weights[10] / 4, Act::Silent { disk, silent: lies }),
-            (silent * weights[11] / 8, Act::Lie { disk }),
+        let requests = 1 + self.rng.below(4) as u32;
+        let times = 1 << self.rng.below(8);
+        let drawn = [
+            (weights[0] + 1, Class::Vanish, Act::Vanish { disk }),
+            (weights[1], Class::ReadOnly, Act::ReadOnly { disk }),
+            (weights[2], Class::FailMember, Act::FailMember { disk }),
+            (weights[3] + 1, Class::Latent, Act::Latent { disk, sector, sectors }),
+            (weights[4], Class::Dead, Act::Dead { disk, sector, sectors }),
+            (weights[5], Class::Stick, Act::Stick { disk, requests }),
+            (weights[6], Class::Slow, Act::Slow { disk, times }),
+            (weights[7] / 2, Class::Full, Act::Full { disk, full: true }),
+            (weights[8], Class::AddDisk, Act::AddDisk),
+            (silent * weights[9] / 4, Class::Corrupt, Act::Corrupt { disk, sector, sectors }),
+            (silent * weights[10] / 4, Class::Misplace, Act::Silent { disk, silent: lies }),
+            (silent * weights[11] / 8, Class::Lie, Act::Lie { disk }),
         ];
+        let choices = drawn
+            .map(|(weight, class, act)| (self.plan.faults.weight(class).unwrap_or(weight), act));
+        if choices.iter().all(|(weight, _)| *weight == 0) {
+            return Vec::new();
+        }
         let act = self.weighted(&choices);
         match act {
             Act::Vanish { .. } if self.one_in(3) => vec![act, Act::ComeBack { disk }],

@@ -16,6 +16,7 @@ mod read;
 mod rebuild;
 mod remove;
 mod repair;
+mod sim;
 mod write;
 mod zero_superblock;
 
@@ -42,6 +43,7 @@ pub(crate) fn run(job: &Job, report: &Report) -> Outcome {
         Job::ZeroSuperblock(config) => zero_superblock::run(config, report),
         Job::Map(config) => map::run(config, report),
         Job::Plan(config) => plan::run(config, report),
+        Job::Sim(config) => sim::run(config, report),
         Job::Completions(shell) => completions::run(*shell),
     }
 }

@@ -1,0 +1,92 @@
+//! What was typed after `holdfast sim`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use holdfast_sim::campaign::Shard;
+
+/// What to do with the simulator.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SimVerb {
+    /// Run seeds and judge them
+    Run(SimRunArgs),
+    /// Carry out a script again, and tell what happens
+    Replay(SimReplayArgs),
+    /// Make a failing script as small as it can be
+    Shrink(SimShrinkArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimArgs {
+    #[command(subcommand)]
+    pub(crate) verb: SimVerb,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimRunArgs {
+    /// What to draw runs from, in TOML [default: everything]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: Option<PathBuf>,
+    /// How large runs are [default: the plan's, or small]
+    #[arg(long, value_enum)]
+    pub(crate) profile: Option<ProfileWord>,
+    /// Whether faults stay within what arrays bear [default: the plan's, or within]
+    #[arg(long, value_enum)]
+    pub(crate) mode: Option<ModeWord>,
+    /// The first seed
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// How many seeds
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) seeds: u64,
+    /// Only the I-th of M equal parts, from 1
+    #[arg(long, value_name = "I/M")]
+    pub(crate) shard: Option<Shard>,
+    /// Run every seed twice and compare the histories
+    #[arg(long)]
+    pub(crate) twice: bool,
+    /// Leave the shard's result and the scripts of failures in this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimReplayArgs {
+    /// Tell everything that happens, not only the end of what went wrong
+    #[arg(long)]
+    pub(crate) timeline: bool,
+    /// The script
+    #[arg(value_name = "TRACE")]
+    pub(crate) trace: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimShrinkArgs {
+    /// Give up after so many runs
+    #[arg(long, value_name = "RUNS", default_value_t = 5000)]
+    pub(crate) budget: u32,
+    /// Where to put the small script; - is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+    /// The script
+    #[arg(value_name = "TRACE")]
+    pub(crate) trace: PathBuf,
+}
+
+/// How large runs are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProfileWord {
+    /// At most 6 disks of 64 chunks, 200 requests, 3 faults and one crash.
+    Small,
+    /// At most 12 disks of 4,096 chunks, 2,000 requests, 8 faults and 4 crashes.
+    Medium,
+}
+
+/// Whether faults stay within what arrays bear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModeWord {
+    /// They do: nothing may be lost, everything must recover.
+    Within,
+    /// They do not: what cannot be had is an error, never invented.
+    Beyond,
+}

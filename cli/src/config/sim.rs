@@ -1,0 +1,81 @@
+//! What the words after `holdfast sim` mean.
+
+use std::path::PathBuf;
+
+use holdfast_sim::campaign::Shard;
+use holdfast_sim::script::Mode;
+use holdfast_sim::swarm::Profile;
+
+use super::Stream;
+use crate::args::{ModeWord, ProfileWord, SimReplayArgs, SimRunArgs, SimShrinkArgs, SimVerb};
+
+/// What to do with the simulator.
+#[derive(Debug)]
+pub(crate) enum Sim {
+    Run(SimRun),
+    Replay(SimReplay),
+    Shrink(SimShrink),
+}
+
+/// A campaign, or a shard of one.
+#[derive(Debug)]
+pub(crate) struct SimRun {
+    pub(crate) plan: Option<PathBuf>,
+    /// Instead of the plan's.
+    pub(crate) profile: Option<Profile>,
+    /// Instead of the plan's.
+    pub(crate) mode: Option<Mode>,
+    pub(crate) first_seed: u64,
+    pub(crate) seeds: u64,
+    pub(crate) shard: Shard,
+    pub(crate) twice: bool,
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+pub(crate) struct SimReplay {
+    pub(crate) trace: PathBuf,
+    pub(crate) timeline: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct SimShrink {
+    pub(crate) trace: PathBuf,
+    pub(crate) output: Stream,
+    pub(crate) budget: u32,
+}
+
+impl From<SimVerb> for Sim {
+    fn from(verb: SimVerb) -> Self {
+        match verb {
+            SimVerb::Run(run) => Self::Run(run.into()),
+            SimVerb::Replay(SimReplayArgs { trace, timeline }) => {
+                Self::Replay(SimReplay { trace, timeline })
+            }
+            SimVerb::Shrink(SimShrinkArgs { trace, output, budget }) => {
+                Self::Shrink(SimShrink { trace, output: output.into(), budget })
+            }
+        }
+    }
+}
+
+impl From<SimRunArgs> for SimRun {
+    fn from(run: SimRunArgs) -> Self {
+        Self {
+            plan: run.plan,
+            profile: run.profile.map(|word| match word {
+                ProfileWord::Small => Profile::Small,
+                ProfileWord::Medium => Profile::Medium,
+            }),
+            mode: run.mode.map(|word| match word {
+                ModeWord::Within => Mode::Within,
+                ModeWord::Beyond => Mode::Beyond,
+            }),
+            first_seed: run.seed,
+            seeds: run.seeds,
+            shard: run.shard.unwrap_or(Shard::WHOLE),
+            twice: run.twice,
+            out: run.out,
+        }
+    }
+}
