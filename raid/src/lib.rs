@@ -30,6 +30,7 @@ pub mod assembly;
 pub mod config;
 pub mod defects;
 pub mod event;
+pub mod integrity;
 pub mod layout;
 pub mod level;
 pub mod parity;

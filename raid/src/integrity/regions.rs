@@ -1,0 +1,212 @@
+//! Which regions of a member are being written: what a power cut may tear.
+//!
+//! Before the first write into a region its bit is set on the device, durably; when a flush has
+//! covered every write into it the bit goes. After an unclean end the set bits say where blocks
+//! and seals may disagree for an innocent reason. One sector holds all bits, so that the map
+//! itself lands whole or not at all; only one write of it is ever on its way.
+
+use std::ops::Range;
+
+const MAGIC: [u8; 8] = *b"hf-opens";
+const WORDS: usize = 62;
+
+/// Bits of a map.
+const BITS: u64 = WORDS as u64 * 64;
+
+/// The bits as such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bits([u64; WORDS]);
+
+impl Default for Bits {
+    fn default() -> Self {
+        Self([0; WORDS])
+    }
+}
+
+impl Bits {
+    const fn has(&self, bit: u64) -> bool {
+        self.0[bit as usize / 64] >> (bit % 64) & 1 == 1
+    }
+
+    const fn set(&mut self, bit: u64) {
+        self.0[bit as usize / 64] |= 1 << (bit % 64);
+    }
+
+    const fn clear(&mut self, bit: u64) {
+        self.0[bit as usize / 64] &= !(1 << (bit % 64));
+    }
+
+    fn common(&self, other: &Self) -> Self {
+        Self(std::array::from_fn(|word| self.0[word] & other.0[word]))
+    }
+
+    pub(super) fn emit(&self) -> [u8; 512] {
+        let mut bytes = [0; 512];
+        bytes[..8].copy_from_slice(&MAGIC);
+        for (to, word) in bytes[16..].chunks_exact_mut(8).zip(self.0) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        let check = crc32fast::hash(&bytes[16..]);
+        bytes[8..12].copy_from_slice(&check.to_le_bytes());
+        bytes
+    }
+
+    /// The bits, if this is a map.
+    pub(super) fn parse(bytes: &[u8; 512]) -> Option<Self> {
+        let check = crc32fast::hash(&bytes[16..]).to_le_bytes();
+        if bytes[..8] != MAGIC || bytes[8..12] != check {
+            return None;
+        }
+        let word = |at: usize| {
+            let bytes: [u8; 8] = std::array::from_fn(|byte| bytes[16 + at * 8 + byte]);
+            u64::from_le_bytes(bytes)
+        };
+        Some(Self(std::array::from_fn(word)))
+    }
+}
+
+/// What is going on in a region.
+#[derive(Clone, Copy, Debug, Default)]
+struct Region {
+    /// Writes on their way.
+    writes: u32,
+    /// When the last one ended.
+    last: u64,
+}
+
+/// The map of a member that is in use.
+#[derive(Debug)]
+pub(super) struct Regions {
+    blocks_each: u64,
+    /// On the device for certain.
+    durable: Bits,
+    /// On its way to the device.
+    writing: Option<Bits>,
+    wanted: Bits,
+    regions: Vec<Region>,
+    /// Counts ends of writes.
+    time: u64,
+}
+
+impl Regions {
+    /// A map of so many blocks, none open.
+    pub(super) fn new(blocks: u64) -> Self {
+        let blocks_each = blocks.div_ceil(BITS).max(1);
+        let regions = vec![Region::default(); blocks.div_ceil(blocks_each) as usize];
+        let none = Bits::default();
+        Self { blocks_each, durable: none, writing: None, wanted: none, regions, time: 0 }
+    }
+
+    /// Blocks of the regions that are open in `bits`.
+    pub(super) fn open_blocks(bits: &Bits, blocks: u64) -> impl Iterator<Item = u64> {
+        let each = blocks.div_ceil(BITS).max(1);
+        (0..blocks).filter(move |block| bits.has(block / each))
+    }
+
+    fn of(&self, blocks: &Range<u64>) -> Range<u64> {
+        blocks.start / self.blocks_each..(blocks.end - 1) / self.blocks_each + 1
+    }
+
+    /// A write of these blocks begins; their regions have to be open before it may land.
+    pub(super) fn begin(&mut self, blocks: &Range<u64>) {
+        for region in self.of(blocks) {
+            self.regions[region as usize].writes += 1;
+            self.wanted.set(region);
+        }
+    }
+
+    /// Whether these blocks may be written.
+    pub(super) fn are_open(&self, blocks: &Range<u64>) -> bool {
+        let open = |region| {
+            self.durable.has(region) && self.writing.is_none_or(|writing| writing.has(region))
+        };
+        self.of(blocks).all(open)
+    }
+
+    /// A write of these blocks has ended, one way or the other.
+    pub(super) fn end(&mut self, blocks: &Range<u64>) {
+        self.time += 1;
+        for region in self.of(blocks) {
+            let region = &mut self.regions[region as usize];
+            region.writes -= 1;
+            region.last = self.time;
+        }
+    }
+
+    /// The moment, for a flush that is submitted now.
+    pub(super) const fn time(&self) -> u64 {
+        self.time
+    }
+
+    /// A flush submitted at `time` has ended well: regions quiet since then can be closed.
+    pub(super) fn flushed(&mut self, time: u64) {
+        for (number, region) in (0..).zip(&self.regions) {
+            if region.writes == 0 && region.last <= time {
+                self.wanted.clear(number);
+            }
+        }
+    }
+
+    /// The map to be written now, if any.
+    pub(super) fn write(&mut self) -> Option<Bits> {
+        if self.writing.is_some() || self.wanted == self.durable {
+            return None;
+        }
+        self.writing = Some(self.wanted);
+        self.writing
+    }
+
+    /// The map has been written, or not.
+    pub(super) fn written(&mut self, ok: bool) {
+        let written = self.writing.take().expect("a map was on its way");
+        if ok {
+            self.durable = written;
+        } else {
+            self.durable = self.durable.common(&written);
+            self.wanted = self.durable;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_reads_back_and_a_damaged_one_does_not() {
+        let mut bits = Bits::default();
+        bits.set(0);
+        bits.set(BITS - 1);
+        let mut bytes = bits.emit();
+        assert_eq!(Bits::parse(&bytes), Some(bits));
+        bytes[511] ^= 0x80;
+        assert_eq!(Bits::parse(&bytes), None);
+    }
+
+    #[test]
+    fn a_region_closes_when_a_flush_has_covered_its_last_write() {
+        let mut regions = Regions::new(100);
+        regions.begin(&(3..5));
+        assert!(!regions.are_open(&(3..5)));
+        assert!(regions.write().is_some() && regions.write().is_none(), "one at a time");
+        regions.written(true);
+        assert!(regions.are_open(&(3..5)));
+        let early = regions.time();
+        regions.end(&(3..5));
+        regions.flushed(early);
+        assert_eq!(regions.write(), None, "the flush came before the write had ended");
+        regions.flushed(regions.time());
+        assert_eq!(regions.write(), Some(Bits::default()));
+        assert!(!regions.are_open(&(3..5)), "a map without them is on its way");
+    }
+
+    #[test]
+    fn a_map_that_could_not_be_written_opens_nothing() {
+        let mut regions = Regions::new(100);
+        regions.begin(&(0..1));
+        regions.write();
+        regions.written(false);
+        assert!(!regions.are_open(&(0..1)));
+        assert_eq!(regions.write(), None);
+    }
+}
