@@ -9,6 +9,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// Bytes compared at once.
+const PIECE: usize = 16 << 10;
+
 /// How a round of writing goes over the array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pattern {
@@ -83,13 +86,19 @@ impl Content {
 
     /// Compares a piece read at `start`; where it differs first, if it does.
     pub(crate) fn first_difference(&self, start: u64, read: &[u8]) -> Option<u64> {
-        let mut expected = vec![0; read.len()];
-        self.render(start, &mut expected);
-        if expected == read {
-            return None;
+        // a little at a time: fresh memory is what costs most in the guest
+        let mut expected = vec![0; PIECE.min(read.len())];
+        let mut at = start;
+        for piece in read.chunks(PIECE) {
+            let expected = &mut expected[..piece.len()];
+            self.render(at, expected);
+            if expected != piece {
+                let differs = expected.iter().zip(piece).position(|(a, b)| a != b);
+                return differs.map(|differs| at + differs as u64);
+            }
+            at += piece.len() as u64;
         }
-        let at = expected.iter().zip(read).position(|(a, b)| a != b);
-        at.map(|at| start + at as u64)
+        None
     }
 }
 

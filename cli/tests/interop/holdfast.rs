@@ -5,21 +5,25 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::programs::{self, Output};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_holdfast");
 /// Small arrays: what takes longer hangs.
-const SECONDS: &str = "120";
+const LIMIT: Duration = Duration::from_secs(120);
 
 #[derive(Debug)]
 pub(crate) struct Holdfast {
     dir: PathBuf,
+    mdadm: PathBuf,
     commands: Vec<String>,
 }
 
 impl Holdfast {
     pub(crate) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), commands: Vec::new() }
+        Self { dir: dir.to_owned(), mdadm: programs::find("mdadm"), commands: Vec::new() }
     }
 
     /// Runs `holdfast VERB OPTIONS MEMBERS` and demands its exit code; gives what it printed.
@@ -30,38 +34,31 @@ impl Holdfast {
         code: i32,
     ) -> Result<String, String> {
         let words = verb_and_options.split_whitespace().chain(members.iter().map(String::as_str));
-        self.check(PROGRAM, "holdfast", words.collect(), code)
+        self.check(Path::new(PROGRAM).to_owned(), "holdfast", words.collect(), code)
     }
 
     /// `mdadm --examine` needs neither the kernel nor root, and judges our superblocks before the
     /// kernel does.
     pub(crate) fn mdadm_examine(&mut self, member: &str) -> Result<String, String> {
-        self.check("mdadm", "mdadm", vec!["--examine", member], 0)
+        self.check(self.mdadm.clone(), "mdadm", vec!["--examine", member], 0)
     }
 
     fn check(
         &mut self,
-        program: &str,
+        program: PathBuf,
         name: &str,
         words: Vec<&str>,
         code: i32,
     ) -> Result<String, String> {
         let line = format!("{name} {}", words.join(" "));
         self.commands.push(line.clone());
-        let path = std::env::var("PATH").unwrap_or_default();
-        let Output { status, stdout, stderr } = Command::new("timeout")
-            .arg(SECONDS)
-            .arg(program)
-            .args(words)
-            .env("PATH", format!("{path}:/usr/sbin:/sbin"))
-            .current_dir(&self.dir)
-            .output()
-            .map_err(|e| format!("{line}: {e}"))?;
-        let stdout = String::from_utf8_lossy(&stdout).into_owned();
+        let mut command = Command::new(program);
+        command.args(words).current_dir(&self.dir);
+        let Output { status, stdout, stderr } =
+            programs::run(&mut command, LIMIT).map_err(|e| format!("{line}: {e}"))?;
         if status.code() == Some(code) {
             return Ok(stdout);
         }
-        let stderr = String::from_utf8_lossy(&stderr);
         Err(format!("{line}\nended with {status}, wanted {code}\n{stdout}{stderr}"))
     }
 

@@ -3,11 +3,12 @@
 //!
 //! ```text
 //! cargo test -p holdfast-cli --test interop -- [--list] [--full] [--shard I/N] [--only WORDS]
-//!                                              [--jobs N] [--keep DIR]
+//!                                              [--machine qemu|uml] [--jobs N] [--work DIR]
+//!                                              [--keep DIR]
 //! ```
 //!
-//! The kernel is Debian's own and runs in an emulated machine (`vm`, `setup`, `guest/`), a dozen
-//! arrays per boot. Which arrays there are says `matrix`; what is written to them `content`; how a
+//! The kernel is Debian's own and runs in an emulated machine, or, many times as fast, as a process
+//! (`vm`, `setup`, `guest/`), many arrays per boot. Which arrays there are says `matrix`; what is written to them `content`; how a
 //! case goes `trial`, with `to_kernel` and `from_kernel` for the two directions. On a machine that
 //! cannot provide the emulator the suite prints why and passes, unless `HOLDFAST_NO_SKIP` is set.
 
@@ -18,6 +19,7 @@ mod guest;
 mod holdfast;
 mod matrix;
 mod options;
+mod programs;
 mod run;
 mod shelf;
 mod summary;
@@ -56,7 +58,8 @@ fn main() -> ExitCode {
         println!("{} cases", cases.len());
         return ExitCode::SUCCESS;
     }
-    let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop");
+    let tmp = options.work.as_deref().unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let work = tmp.join("interop");
     let lock = File::create(work.with_extension("lock"));
     if !lock.as_ref().is_ok_and(|lock| lock.try_lock().is_ok()) {
         eprintln!("interop: {} is in use by another run", work.display());
@@ -64,7 +67,7 @@ fn main() -> ExitCode {
     }
     // what an earlier run left; its failures were reported then
     let _ = fs::remove_dir_all(&work);
-    let machine = match Machine::prepare(&work) {
+    let machine = match Machine::prepare(options.machine, &work) {
         Ok(machine) => machine,
         Err(Unavailable::Cannot(why)) => {
             println!("skipped: {why}");

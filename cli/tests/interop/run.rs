@@ -21,9 +21,6 @@ use crate::summary::{self, Report, Verdict};
 use crate::trial::Trial;
 use crate::vm::{Ending, Machine};
 
-/// Cases per boot: enough that booting does not count, few enough that the last batches end
-/// together.
-const BATCH: usize = 12;
 /// Failures whose images are kept: nobody looks at more, and the full product could fill a disk.
 const FAILURES_KEPT: usize = 32;
 
@@ -114,7 +111,7 @@ impl Worker<'_> {
 
     fn next_batch(&self) -> Vec<Turn> {
         let mut queue = self.queue();
-        let share = queue.len().div_ceil(self.jobs).min(BATCH);
+        let share = queue.len().div_ceil(self.jobs).min(self.machine.kind().batch());
         let mut batch: Vec<_> = queue.drain(..share).collect();
         // arrays that stay running until the power goes should not have to wait long for it: the
         // kernel tidies up
@@ -138,10 +135,10 @@ impl Worker<'_> {
         if guests.is_empty() {
             return;
         }
-        let ending = match self.boot(&path, &mut guests) {
+        let ending = match self.boot(&shelf, &mut guests) {
             Ok(Ending::Done) => "stopped".to_owned(),
             Ok(Ending::Died) => {
-                let log = fs::read_to_string(self.dir.join("qemu.log")).unwrap_or_default();
+                let log = fs::read_to_string(self.dir.join("machine.log")).unwrap_or_default();
                 format!("died {log}").trim_end().to_owned()
             }
             Ok(Ending::Silent) => "fell silent".to_owned(),
@@ -215,14 +212,15 @@ impl Worker<'_> {
     }
 
     /// Runs the batch's job, and hears from each case how it went.
-    fn boot(&self, shelf: &Path, guests: &mut [Guest]) -> io::Result<Ending> {
+    fn boot(&self, shelf: &Shelf, guests: &mut [Guest]) -> io::Result<Ending> {
+        shelf.write_table()?;
         let mut job = ". ./steps.sh\n".to_owned();
         for (i, guest) in guests.iter().enumerate() {
             job += &guest.trial.steps(i, &guest.places);
         }
         let mut current = 0;
         let mut since = Instant::now();
-        self.machine.run(&self.dir, shelf, &job, |line| {
+        self.machine.run(&self.dir, shelf.path(), &job, |line| {
             let Some(guest) = guests.get_mut(current) else {
                 return;
             };

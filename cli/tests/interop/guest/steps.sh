@@ -2,6 +2,8 @@
 # COMMAND...` and `end`. A step that fails ends its case: the rest is passed over, and `end` prints
 # what led there.
 #
+# A process costs more here than most of what it would do: what the shell can do itself it does.
+#
 # Lines that begin with @ are for the host: @begin NAME, @step COMMAND, @end NAME ok|failed|skipped.
 
 log=/tmp/log
@@ -35,9 +37,6 @@ end() {
   echo "@end $name $verdict"
 }
 
-# part NUMBER START SECTORS: a member is a partition that only the kernel knows of
-part() { addpart /dev/vda "$1" "$2" "$3"; }
-
 tool() { /job/lib/ld-linux-x86-64.so.2 --library-path /job/lib /job/tool guest "$@"; }
 
 wait_for() { # wait_for COMMAND...: half a minute at most
@@ -52,10 +51,10 @@ now() { read -r seconds _ </proc/uptime && seconds=${seconds%.*}; }
 # is ATTRIBUTE VALUE; nothing to ask on a level without redundancy
 is() {
   [ -e "$sys/$1" ] || return 0
-  [ "$(cat "$sys/$1")" = "$2" ]
+  read -r value <"$sys/$1" && [ "$value" = "$2" ]
 }
 
-need() { modprobe "$1" || return 77; } # need MODULE
+need() { [ -e "/sys/module/$1" ] || modprobe "$1" || return 77; } # need MODULE
 
 # quiet DEGRADED: in sync but for so many members, and nothing going on
 quiet() { is degraded "$1" && is sync_action idle && is resync_start none; }
@@ -75,7 +74,8 @@ make_by_sysfs() {
   echo "$layout" >"$sys/layout"
   slot=0
   for member; do
-    cat "/sys/class/block/${member#/dev/}/dev" >"$sys/new_dev" || return 1
+    read -r numbers <"/sys/class/block/${member#/dev/}/dev"
+    echo "$numbers" >"$sys/new_dev" || return 1
     echo $slot >"$sys/dev-${member#/dev/}/slot" || return 1
     slot=$((slot + 1))
   done
@@ -83,14 +83,15 @@ make_by_sysfs() {
 }
 
 lose() { # lose MEMBER: it fails, and is taken out
-  mdadm "$md" --fail "$1" && wait_for mdadm "$md" --remove "$1"
+  mdadm "$md" --fail "$1" && wait_for is "dev-${1#/dev/}/slot" none && mdadm "$md" --remove "$1"
 }
 
-at_half() { [ "$(cut -d' ' -f1 "$sys/sync_completed")" = "$half" ]; }
+at_half() { read -r done _ <"$sys/sync_completed" && [ "$done" = "$half" ]; }
 
 # half_rebuild CHUNK_SECTORS SPARE: the rebuild stops, but does not end, half way up the member
 half_rebuild() {
-  half=$(($(cat "$sys/component_size") / $1 * $1)) # KiB of the whole: sectors of the half
+  read -r half <"$sys/component_size"
+  half=$((half / $1 * $1)) # KiB of the whole: sectors of the half
   echo "$half" >"$sys/sync_max" && mdadm "$md" --add "$2" && wait_for at_half
 }
 

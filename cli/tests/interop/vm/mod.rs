@@ -1,8 +1,13 @@
-//! A Linux kernel to ask: Debian's own, in an emulated machine, for the length of one job.
+//! A Linux kernel to ask: Debian's own, in a machine of its own, for the length of one job.
 //!
-//! The job is a shell script built from the steps in `guest/steps.sh`. It talks over the serial
-//! line; lines that begin with `@` are for us. `setup` provides kernel and root file system;
-//! nothing here needs KVM or root.
+//! The job is a shell script built from the steps in `guest/steps.sh`. It talks over the console;
+//! lines that begin with `@` are for us. There are two kinds of machine, a file each: an emulated
+//! PC, which runs the stock kernel, and the kernel built to run as a process, which is many times
+//! as fast. Either way the guest does the same and is judged the same; `setup` provides kernel and
+//! root file system; nothing here needs KVM or root.
+
+mod qemu;
+mod uml;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -17,9 +22,46 @@ const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop");
 /// A machine that says nothing for so long hangs: the longest step gives up after half a minute.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Which machine the kernel runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Qemu,
+    Uml,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 2] = [Self::Qemu, Self::Uml];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Qemu => "qemu",
+            Self::Uml => "uml",
+        }
+    }
+
+    /// Cases per boot: enough that booting does not count, few enough that the last batches end
+    /// together.
+    pub(crate) fn batch(self) -> usize {
+        match self {
+            Self::Qemu => 24,
+            Self::Uml => 40,
+        }
+    }
+
+    /// The machine as a process that talks on its standard output and ends with the job. `disks`
+    /// are the guest's, in order.
+    fn command(self, cache: &Path, disks: [&Path; 2]) -> Command {
+        match self {
+            Self::Qemu => qemu::command(cache, disks),
+            Self::Uml => uml::command(cache, disks),
+        }
+    }
+}
+
 /// Everything a guest needs, made once.
 #[derive(Debug)]
 pub(crate) struct Machine {
+    kind: Kind,
     cache: PathBuf,
     /// What every job brings along: the steps, this executable, its libraries.
     tools: PathBuf,
@@ -39,20 +81,22 @@ pub(crate) enum Ending {
     Done,
     /// It fell silent, and the plug was pulled.
     Silent,
-    /// The machine stopped in the middle: a panic, or QEMU itself.
+    /// The machine stopped in the middle: a panic, or the emulator itself.
     Died,
 }
 
 impl Machine {
     /// Runs `setup` and gathers the tools in `work`.
-    pub(crate) fn prepare(work: &Path) -> Result<Self, Unavailable> {
-        let cache = cache_dir().ok_or_else(|| {
+    pub(crate) fn prepare(kind: Kind, work: &Path) -> Result<Self, Unavailable> {
+        let base = cache_dir().ok_or_else(|| {
             Unavailable::Cannot("neither XDG_CACHE_HOME nor HOME is set".to_owned())
         })?;
+        let cache = base.join(kind.name());
         // what packages say while they are unpacked is for people: it goes where they see it, the
         // reason comes to us
         let setup = Command::new("bash")
             .arg(format!("{HERE}/setup"))
+            .arg(kind.name())
             .arg(&cache)
             .stderr(Stdio::inherit())
             .output()
@@ -67,7 +111,11 @@ impl Machine {
         let tools = work.join("tools");
         gather_tools(&tools)
             .map_err(|e| Unavailable::Broken(format!("{}: {e}", tools.display())))?;
-        Ok(Self { cache, tools })
+        Ok(Self { kind, cache, tools })
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Boots, with `shelf` as the first disk, and runs `script`. `heard` gets every line the job
@@ -94,10 +142,11 @@ impl Machine {
                 .arg("run"),
         )?;
         let mut machine = Running(
-            self.qemu(&[shelf, &job])
+            self.kind
+                .command(&self.cache, [shelf, &job])
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
-                .stderr(File::create(dir.join("qemu.log"))?)
+                .stderr(File::create(dir.join("machine.log"))?)
                 .spawn()?,
         );
         let serial = machine.0.stdout.take().expect("stdout is a pipe");
@@ -124,34 +173,6 @@ impl Machine {
         drop(machine);
         reader.join().expect("reading the serial line does not panic");
         Ok(ending)
-    }
-
-    fn qemu(&self, disks: &[&Path]) -> Command {
-        // dies with us, however we die
-        let mut qemu = Command::new("setpriv");
-        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
-        qemu.args(["-machine", "q35,usb=off,sata=off,smbus=off", "-accel", "tcg", "-m", "512"]);
-        // md measures every raid6 routine the processor could run when the module loads: fewer of
-        // them, faster boot. Five-level page tables would make each walk of the emulated kernel
-        // longer.
-        qemu.args(["-cpu", "max,-avx512f,-la57"]);
-        qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio"]);
-        qemu.arg("-no-reboot"); // the guest ends by a reset
-        qemu.arg("-kernel").arg(self.cache.join("vmlinux"));
-        qemu.arg("-initrd").arg(self.cache.join("initramfs"));
-        qemu.args([
-            "-append",
-            "console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check mitigations=off \
-            cryptomgr.notests rcupdate.rcu_expedited=1 random.trust_cpu=on audit=0 nokaslr",
-        ]);
-        for (i, disk) in disks.iter().enumerate() {
-            // the guest may lose its power but this machine will not: no need to wait for real
-            // disks
-            let file = disk.display().to_string().replace(',', ",,");
-            let drive = format!("if=none,id=disk{i},format=raw,cache=unsafe,file={file}");
-            qemu.args(["-drive", &drive, "-device", &format!("virtio-blk-pci,drive=disk{i}")]);
-        }
-        qemu
     }
 }
 
