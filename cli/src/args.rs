@@ -10,7 +10,7 @@ mod sim;
 use std::path::PathBuf;
 
 pub(crate) use sim::{
-    ModeWord, ProfileWord, SimArgs, SimReplayArgs, SimRunArgs, SimShrinkArgs, SimVerb,
+    ModeWord, ProfileWord, SimArgs, SimReplayArgs, SimRunArgs, SimShrinkArgs, SimTableArgs, SimVerb,
 };
 
 use clap::builder::Styles;

@@ -8,7 +8,7 @@ mod sim;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use sim::{Sim, SimReplay, SimRun, SimShrink};
+pub(crate) use sim::{Sim, SimReplay, SimRun, SimShrink, SimTable};
 
 use holdfast_core::size::{Human, SECTOR_BYTES};
 use holdfast_raid::layout::names;

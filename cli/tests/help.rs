@@ -30,6 +30,7 @@ fn help_is_as_reviewed() {
         "sim run",
         "sim replay",
         "sim shrink",
+        "sim table",
         "completions",
     ] {
         let page = dir.good(&format!("{verb} --help"));

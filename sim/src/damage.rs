@@ -10,6 +10,7 @@
 //! computed from it may be anything, and nothing in the array could know. That is the write hole.
 
 use holdfast_core::size::BLOCK_SECTORS;
+use holdfast_raid::integrity::Guarded;
 use holdfast_raid::layout::Place;
 use holdfast_raid::status::{MemberState, Status};
 use holdfast_raid::{Assembled, Defects};
@@ -197,7 +198,7 @@ impl Damage {
         row: u64,
         claims: &Claims,
         more: &dyn Fn(&Place) -> bool,
-        array: &Assembled<SimDisk, X>,
+        array: &Assembled<Guarded<SimDisk>, X>,
     ) -> u32 {
         let mut places = std::mem::take(&mut self.places);
         self.rows.places(row, &mut places);
@@ -208,7 +209,7 @@ impl Damage {
             place.sector < server.until
                 && !self.lost[server.disk]
                 && !more(place)
-                && array.device(server.disk).is_readable(block..block + BLOCK_SECTORS)
+                && is_usable(array.device(server.disk), block)
         };
         let usable = places.iter().filter(usable).count();
         let losses = (places.len() - usable) as u32;
@@ -220,7 +221,7 @@ impl Damage {
     pub fn assess<X: Defects>(
         &mut self,
         claims: &Claims,
-        array: &Assembled<SimDisk, X>,
+        array: &Assembled<Guarded<SimDisk>, X>,
     ) -> &RowSet {
         self.torn = RowSet::none(self.rows.count());
         if !self.may_have_losses(claims, array) {
@@ -246,7 +247,7 @@ impl Damage {
     pub fn would_exceed<X: Defects>(
         &mut self,
         claims: &Claims,
-        array: &Assembled<SimDisk, X>,
+        array: &Assembled<Guarded<SimDisk>, X>,
         more: &dyn Fn(&Place) -> bool,
         in_doubt: &RowSet,
     ) -> bool {
@@ -261,13 +262,28 @@ impl Damage {
         false
     }
 
-    fn may_have_losses<X: Defects>(&self, claims: &Claims, array: &Assembled<SimDisk, X>) -> bool {
+    fn may_have_losses<X: Defects>(
+        &self,
+        claims: &Claims,
+        array: &Assembled<Guarded<SimDisk>, X>,
+    ) -> bool {
         claims.servers.iter().any(|server| {
             server.is_none_or(|server| {
-                let disk = array.device(server.disk);
-                let defective = disk.is_gone() || disk.has_bad_sectors();
+                let disk = array.device(server.disk).inner();
+                let defective =
+                    disk.is_gone() || disk.has_bad_sectors() || disk.has_unsound_sectors();
                 server.until != u64::MAX || self.lost[server.disk] || defective
             })
         })
+    }
+}
+
+/// Whether a member can hand a block of 4 KiB on. What no error tells of counts as a loss only
+/// where a guard tells; without one it is written down as wild.
+fn is_usable(member: &Guarded<SimDisk>, sector: u64) -> bool {
+    let range = member.shape().device_range(sector..sector + BLOCK_SECTORS);
+    match member.is_guarded() {
+        true => member.inner().is_sound(range),
+        false => member.inner().is_readable(range),
     }
 }

@@ -39,4 +39,5 @@ pub mod run;
 pub mod script;
 pub mod shrink;
 pub mod swarm;
+pub mod table;
 pub mod world;

@@ -16,6 +16,7 @@
 //! disk-sectors = 256
 //! bitmap = true
 //! synced = false
+//! integrity = "checksum"           # what guards the members
 //!
 //! [requests]
 //! count = 100
@@ -32,6 +33,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use holdfast_raid::Level;
+use holdfast_raid::integrity::{Scheme, UnknownScheme};
 use serde::Deserialize;
 
 use crate::script::Mode;
@@ -69,6 +71,8 @@ pub struct ArrayPlan {
     pub bitmap: Option<bool>,
     /// Whether parity is right at first.
     pub synced: Option<bool>,
+    /// What guards the members.
+    pub integrity: Option<Scheme>,
 }
 
 /// What faults are drawn from.
@@ -120,7 +124,7 @@ classes! {
     Full => "full",
     /// An operator adds a disk.
     AddDisk => "add-disk",
-    /// Bits flip on the medium; beyond only.
+    /// Bits flip on the medium; beyond only, or where a guard sees it.
     Corrupt => "corrupt",
     /// A write is lost, torn or lands elsewhere; beyond only.
     Misplace => "misplace",
@@ -201,6 +205,7 @@ struct WrittenArray {
     disk_sectors: Option<u64>,
     bitmap: Option<bool>,
     synced: Option<bool>,
+    integrity: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -265,6 +270,13 @@ fn array(written: WrittenArray) -> Result<ArrayPlan, PlanError> {
         disk_sectors,
         bitmap: written.bitmap,
         synced: written.synced,
+        integrity: match written.integrity.as_deref().map(str::parse) {
+            None => None,
+            Some(Ok(scheme)) => Some(scheme),
+            Some(Err(UnknownScheme(name))) => {
+                return wrong("array.integrity", format!("{name:?} is no scheme"));
+            }
+        },
     })
 }
 
@@ -309,6 +321,7 @@ impl fmt::Display for Plan {
         put("disk-sectors", self.array.disk_sectors.map(|n| n.to_string()));
         put("bitmap", self.array.bitmap.map(|yes| yes.to_string()));
         put("synced", self.array.synced.map(|yes| yes.to_string()));
+        put("integrity", self.array.integrity.map(|scheme| format!("\"{scheme}\"")));
         section(f, "array", &array)?;
         let requests: Vec<_> = self.requests.iter().map(|n| format!("count = {n}")).collect();
         section(f, "requests", &requests)?;

@@ -21,6 +21,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use holdfast_raid::Level;
+use holdfast_raid::integrity::Scheme;
 use holdfast_raid::superblock::Minor;
 
 use crate::disk::{Latency, Silent};
@@ -78,6 +79,8 @@ pub struct Setup {
     pub minor: Minor,
     /// Whether parity is right at first; if not, it is noise and a resync is due.
     pub synced: bool,
+    /// What guards the members; written only if something does.
+    pub integrity: Scheme,
 }
 
 /// The world of a run.
@@ -243,11 +246,16 @@ impl fmt::Display for Script {
         let Setup { level, layout, members, spares, bitmap, minor, .. } = &self.setup;
         let (chunk, size) = (self.setup.chunk_sectors, self.setup.disk_sectors);
         let synced = if self.setup.synced { "yes" } else { "no" };
-        writeln!(
+        let integrity = self.setup.integrity;
+        write!(
             f,
             "array level={level} layout={layout:#x} members={members} spares={spares} \
              chunk={chunk} size={size} bitmap={bitmap} minor={minor} synced={synced}"
         )?;
+        if integrity != Scheme::None {
+            write!(f, " integrity={integrity}")?;
+        }
+        writeln!(f)?;
         let Weather { seed, mode, latency, deadline_ms } = &self.weather;
         let Latency { least, most } = latency;
         writeln!(
@@ -338,6 +346,10 @@ fn parse_setup(fields: &str) -> Parsed<Setup> {
         bitmap: number(field(fields, "bitmap")?)?,
         minor: field(fields, "minor")?.parse().map_err(|_| "no such metadata version")?,
         synced: field(fields, "synced")? == "yes",
+        integrity: match field(fields, "integrity") {
+            Ok(name) => name.parse().map_err(|_| "no such integrity scheme")?,
+            Err(_) => Scheme::None,
+        },
     })
 }
 

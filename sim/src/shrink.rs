@@ -5,6 +5,8 @@
 //! kept only if the *same oracle* is violated, so a lost write does not turn into some other
 //! failure on the way.
 
+use holdfast_raid::integrity::Scheme;
+
 use crate::run::{Oracle, run};
 use crate::script::{Act, Script};
 
@@ -82,7 +84,8 @@ impl Shrinking {
     }
 
     fn simplify_world(&mut self) {
-        let change: [fn(&mut Script); 8] = [
+        let change: [fn(&mut Script); 9] = [
+            |s| s.setup.integrity = Scheme::None,
             |s| s.setup.spares = 0,
             |s| s.setup.bitmap = 0,
             |s| s.setup.synced = true,

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use holdfast_core::rng::Rng;
 use holdfast_raid::Level;
+use holdfast_raid::integrity::Scheme;
 use holdfast_raid::superblock::Minor;
 
 use crate::disk::{Latency, Silent};
@@ -99,7 +100,43 @@ pub fn planned(plan: &Plan, seed: u64) -> Script {
     let setup = draw.setup();
     let weather = draw.weather(plan.mode, seed);
     let lines = draw.lines(&setup, &weather);
-    Script { notes: Vec::new(), setup, weather, lines }
+    let mut script = Script { notes: Vec::new(), setup, weather, lines };
+    guard(&mut script, plan, Rng::stream(seed, GUARD));
+    script
+}
+
+/// The stream of what has to do with guards, apart from everything else: a plan without them draws
+/// the same runs as before.
+const GUARD: u64 = 1;
+
+/// Puts guards before the members of one array in four, and silent faults against them.
+fn guard(script: &mut Script, plan: &Plan, mut rng: Rng) {
+    use Level::{Raid1, Raid4, Raid5, Raid6};
+    let drawn = if rng.below(4) == 0 { *rng.pick(&Scheme::ALL[1..]) } else { Scheme::None };
+    let scheme = plan.array.integrity.unwrap_or(drawn);
+    let in_blocks = script.setup.chunk_sectors.is_multiple_of(8);
+    if scheme == Scheme::None || !in_blocks {
+        return;
+    }
+    // Versions need neighbours that are written together with a block.
+    let lonely = !matches!(script.setup.level, Raid1 | Raid4 | Raid5 | Raid6);
+    script.setup.integrity =
+        if lonely && scheme == Scheme::Version { Scheme::Elsewhere } else { scheme };
+    let most = plan.faults.most.unwrap_or(3).min(3);
+    let wanted = |class| plan.faults.weight(class) != Some(0);
+    for _ in 0..rng.below(most + 1) {
+        let disk = rng.below(script.setup.members as u64) as usize;
+        let (sector, sectors) = (rng.below(script.setup.disk_sectors), 1 + rng.below(12));
+        let misdirected = Silent::Misdirected(1 + rng.below(40));
+        let silent = *rng.pick(&[Silent::Lost, Silent::Torn, misdirected]);
+        let act = match rng.below(2) {
+            0 if wanted(Class::Misplace) => Act::Silent { disk, silent },
+            1 if wanted(Class::Corrupt) => Act::Corrupt { disk, sector, sectors },
+            _ => continue,
+        };
+        let at = rng.below(script.lines.len() as u64 + 1) as usize;
+        script.lines.insert(at, Line { after_us: 0, act });
+    }
 }
 
 /// Whether a plan allows any array at all.
@@ -199,6 +236,7 @@ impl Draw<'_> {
             bitmap: if bitmap { 4096 << self.rng.below(4) } else { 0 },
             minor: *self.rng.pick(&[Minor::V1_2, Minor::V1_2, Minor::V1_1, Minor::V1_0]),
             synced: wish.synced.unwrap_or_else(|| !self.one_in(4)),
+            integrity: Scheme::None,
         }
     }
 

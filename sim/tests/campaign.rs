@@ -5,10 +5,12 @@
 
 use std::path::PathBuf;
 
+use holdfast_raid::integrity::Scheme;
 use holdfast_sim::campaign::{Summary, run_seeds};
+use holdfast_sim::plan::Plan;
 use holdfast_sim::run::{Mark, run};
-use holdfast_sim::script::{Mode, Script};
-use holdfast_sim::swarm::{self, Profile};
+use holdfast_sim::script::{Act, Mode, Script};
+use holdfast_sim::swarm::{self, Profile, planned};
 
 fn demand_clean(summary: &Summary) {
     let failures: Vec<String> = summary
@@ -49,6 +51,29 @@ fn beyond_tolerance_errors_are_honest() {
     demand_clean(&summary);
     for mark in [Mark::Broken, Mark::HonestError, Mark::PredictedSilent, Mark::Refused] {
         assert!(summary.marks.count(mark) > 0, "no run has met: {}", mark.text());
+    }
+}
+
+/// Silent faults that a guard sees are demanded to be healed, within tolerance and beyond.
+#[test]
+fn guarded_arrays_are_never_silently_wrong() {
+    for scheme in &Scheme::ALL[1..] {
+        for (mode, seeds) in [(Mode::Within, 40), (Mode::Beyond, 40)] {
+            let mut plan = Plan::swarm(Profile::Small, mode);
+            plan.array.integrity = Some(*scheme);
+            let scripts = (3000..3000 + seeds).map(|seed| planned(&plan, seed));
+            let guarded: Vec<Script> =
+                scripts.filter(|script| script.setup.integrity != Scheme::None).collect();
+            assert!(guarded.len() as u64 > seeds / 2, "chunks are whole blocks, mostly");
+            let hit = |script: &Script| {
+                script.lines.iter().any(|line| matches!(line.act, Act::Corrupt { .. }))
+            };
+            assert!(guarded.iter().any(hit), "{scheme}: nothing silent happens");
+            for script in guarded {
+                let violation = run(&script).violation;
+                assert_eq!(violation, None, "{scheme}:\n{script}");
+            }
+        }
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) enum SimVerb {
     Replay(SimReplayArgs),
     /// Make a failing script as small as it can be
     Shrink(SimShrinkArgs),
+    /// Fill the tables of the fault model in by running the engine, and compare
+    Table(SimTableArgs),
 }
 
 #[derive(Debug, Args)]
@@ -71,6 +73,17 @@ pub(crate) struct SimShrinkArgs {
     /// The script
     #[arg(value_name = "TRACE")]
     pub(crate) trace: PathBuf,
+}
+
+// Without options both tables.
+#[derive(Debug, Args)]
+pub(crate) struct SimTableArgs {
+    /// What each level makes of each fault
+    #[arg(long)]
+    pub(crate) faults: bool,
+    /// What one partial fault does under each integrity scheme
+    #[arg(long)]
+    pub(crate) schemes: bool,
 }
 
 /// How large runs are.

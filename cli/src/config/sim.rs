@@ -7,7 +7,9 @@ use holdfast_sim::script::Mode;
 use holdfast_sim::swarm::Profile;
 
 use super::Stream;
-use crate::args::{ModeWord, ProfileWord, SimReplayArgs, SimRunArgs, SimShrinkArgs, SimVerb};
+use crate::args::{
+    ModeWord, ProfileWord, SimReplayArgs, SimRunArgs, SimShrinkArgs, SimTableArgs, SimVerb,
+};
 
 /// What to do with the simulator.
 #[derive(Debug)]
@@ -15,6 +17,7 @@ pub(crate) enum Sim {
     Run(SimRun),
     Replay(SimReplay),
     Shrink(SimShrink),
+    Table(SimTable),
 }
 
 /// A campaign, or a shard of one.
@@ -45,6 +48,13 @@ pub(crate) struct SimShrink {
     pub(crate) budget: u32,
 }
 
+/// Which tables to fill in.
+#[derive(Debug)]
+pub(crate) struct SimTable {
+    pub(crate) faults: bool,
+    pub(crate) schemes: bool,
+}
+
 impl From<SimVerb> for Sim {
     fn from(verb: SimVerb) -> Self {
         match verb {
@@ -54,6 +64,10 @@ impl From<SimVerb> for Sim {
             }
             SimVerb::Shrink(SimShrinkArgs { trace, output, budget }) => {
                 Self::Shrink(SimShrink { trace, output: output.into(), budget })
+            }
+            SimVerb::Table(SimTableArgs { faults, schemes }) => {
+                let both = !faults && !schemes;
+                Self::Table(SimTable { faults: faults || both, schemes: schemes || both })
             }
         }
     }

@@ -148,6 +148,11 @@ impl<D: BlockDevice> Guarded<D> {
         self.inner
     }
 
+    /// Whether there is a guard at all.
+    pub const fn is_guarded(&self) -> bool {
+        self.guard.is_some()
+    }
+
     /// Where things are on the device.
     pub fn shape(&self) -> Shape {
         let plain = || Shape::of(Scheme::None, self.inner.geometry().sectors);

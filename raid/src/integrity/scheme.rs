@@ -79,7 +79,7 @@ impl fmt::Display for Scheme {
 /// A word that names no scheme.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no integrity scheme is called {0:?}")]
-pub struct UnknownScheme(String);
+pub struct UnknownScheme(pub String);
 
 impl FromStr for Scheme {
     type Err = UnknownScheme;

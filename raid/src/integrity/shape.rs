@@ -80,6 +80,22 @@ impl Shape {
         }
     }
 
+    /// The block that a device sector belongs to, by itself or by its seal.
+    pub fn block_at(self, device_sector: u64) -> Option<u64> {
+        let past = match self.scheme {
+            Scheme::None => device_sector,
+            _ => device_sector.checked_sub(FRONT_SECTORS)?,
+        };
+        let seals = self.blocks * BLOCK_SECTORS;
+        let block = match self.scheme {
+            Scheme::None => past / BLOCK_SECTORS,
+            scheme if !scheme.is_apart() => past / UNIT_SECTORS,
+            _ if past < seals => past / BLOCK_SECTORS,
+            _ => past - seals,
+        };
+        (block < self.blocks).then_some(block)
+    }
+
     /// The first device sector of a block.
     pub(super) const fn data_sector(self, block: u64) -> u64 {
         let per_block = if self.scheme.is_apart() { BLOCK_SECTORS } else { UNIT_SECTORS };
@@ -150,6 +166,7 @@ mod tests {
                     for sector in (data..data + BLOCK_SECTORS).chain([shape.seal_sector(block)]) {
                         let before = std::mem::replace(&mut taken[sector as usize], true);
                         assert!(!before, "{scheme} {sectors}: sector {sector}");
+                        assert_eq!(shape.block_at(sector), Some(block), "{scheme}: {sector}");
                     }
                 }
                 let left = taken.iter().filter(|taken| !**taken).count() as u64;

@@ -38,6 +38,12 @@ pub(super) struct Defects {
     pub(super) silent: Option<Silent>,
     pub(super) latent: BTreeSet<u64>,
     pub(super) dead: BTreeSet<u64>,
+    /// Sectors that hold what nobody meant to be there, until they are written.
+    pub(super) unsound: BTreeSet<u64>,
+    /// The same, also those that have been written since.
+    pub(super) once_unsound: BTreeSet<u64>,
+    /// A silent fault has struck and nobody has asked.
+    pub(super) struck: bool,
 }
 
 impl Defects {
@@ -56,8 +62,18 @@ impl Defects {
         self.latent.range(range.clone()).next().is_none() && self.dead.range(range).next().is_none()
     }
 
-    /// Sectors that were written can be read again.
+    /// These sectors hold what nobody meant to be there.
+    pub(super) fn spoil(&mut self, range: Range<u64>) {
+        self.unsound.extend(range.clone());
+        self.once_unsound.extend(range);
+        self.struck = true;
+    }
+
+    /// Sectors that were written can be read again, and are what was meant.
     pub(super) fn heal(&mut self, range: Range<u64>) {
+        if !self.unsound.is_empty() {
+            self.unsound.retain(|sector| !range.contains(sector));
+        }
         if !self.latent.is_empty() {
             self.latent.retain(|sector| !range.contains(sector));
         }

@@ -158,6 +158,28 @@ impl SimDisk {
         !self.defects.latent.is_empty() || !self.defects.dead.is_empty()
     }
 
+    /// Whether all these sectors can be read and hold what was meant to be there.
+    pub fn is_sound(&self, range: Range<u64>) -> bool {
+        self.is_readable(range.clone()) && self.defects.unsound.range(range).next().is_none()
+    }
+
+    /// Whether some sector holds what nobody meant to be there.
+    pub fn has_unsound_sectors(&self) -> bool {
+        !self.defects.unsound.is_empty()
+    }
+
+    /// Whether a silent fault has struck since the last call.
+    pub const fn take_struck(&mut self) -> bool {
+        std::mem::replace(&mut self.defects.struck, false)
+    }
+
+    /// Sectors that were not what they were meant to be at some time since the last call.
+    pub fn take_once_unsound(&mut self) -> Vec<u64> {
+        let sectors = std::mem::take(&mut self.defects.once_unsound);
+        self.defects.once_unsound.clone_from(&self.defects.unsound);
+        sectors.into_iter().collect()
+    }
+
     /// Goes away. What is in flight lands in part and is answered with an error.
     pub fn vanish(&mut self) {
         self.defects.gone = true;
@@ -191,6 +213,7 @@ impl SimDisk {
         for byte in self.image[bytes].iter_mut().step_by(37) {
             *byte ^= 0x5a;
         }
+        self.defects.spoil(range);
     }
 
     /// The next write of data does this instead.
@@ -237,9 +260,10 @@ impl SimDisk {
     /// Ends every fault that time or a technician can end; what is on the medium stays as it is.
     pub fn repair(&mut self) {
         self.release();
-        let latent = std::mem::take(&mut self.defects.latent);
-        let gone = self.defects.gone;
-        self.defects = Defects { slowness: 1, latent, gone, ..Defects::default() };
+        let Defects { gone, latent, unsound, once_unsound, struck, .. } =
+            std::mem::take(&mut self.defects);
+        let left = Defects { gone, latent, unsound, once_unsound, struck, ..Defects::default() };
+        self.defects = Defects { slowness: 1, ..left };
     }
 
     /// The process using the disk dies: what was answered stays, what was in flight lands in part.
@@ -314,12 +338,17 @@ impl SimDisk {
         match silent {
             _ if dead => self.write_some(sector, data, sectors),
             None => self.land(sector, sectors, data),
-            Some(Silent::Lost) => {}
-            Some(Silent::Torn) => self.write_some(sector, data, sectors),
+            Some(Silent::Lost) => self.defects.spoil(sector..sector + sectors),
+            Some(Silent::Torn) => {
+                self.write_some(sector, data, sectors);
+                self.defects.spoil(sector..sector + sectors);
+            }
             Some(Silent::Misdirected(by)) => {
                 let room = self.geometry.sectors - self.data_offset - sectors;
                 let there = self.data_offset + (sector - self.data_offset + by) % (room + 1);
                 self.land(there, sectors, data);
+                self.defects.spoil(sector..sector + sectors);
+                self.defects.spoil(there..there + sectors);
             }
         }
         if dead { Err(Fault::Medium) } else { Ok(()) }

@@ -4,6 +4,7 @@
 //! costs is noted: rows that were out of date or in doubt may then hold anything.
 
 use holdfast_core::rng::Rng;
+use holdfast_raid::integrity::{self, Guarded};
 use holdfast_raid::{
     Action, Array, AssembleError, Assembled, Defects, Options, assemble_with, scan,
 };
@@ -32,9 +33,11 @@ impl<X: Defects> Run<'_, X> {
         self.tell(|| format!("! {crash:?}"));
         // What was read from a member that will not be taken back may change.
         self.reassess();
+        self.layer_goes_down();
         let mut rng = Rng::new(seed);
         let array = self.array.take().expect("an array runs");
-        let mut disks = array.into_devices();
+        let mut disks: Vec<SimDisk> =
+            array.into_devices().into_iter().map(Guarded::into_inner).collect();
         for disk in &mut disks {
             match crash {
                 Crash::Kill => disk.kill(),
@@ -86,6 +89,10 @@ impl<X: Defects> Run<'_, X> {
             disk.release();
         }
         self.stuck.clear();
+        // A crash while the layer comes up is a crash before it.
+        let fuse = self.pulse.restore();
+        let mut disks = integrity::open(disks, self.scheme(), &mut self.clock);
+        fuse.into_iter().for_each(|left| self.pulse.light_fuse(left));
         let error = match self.try_assemble(&mut disks, false) {
             Ok(array) => return self.assembled(array, disks),
             Err(error) => error,
@@ -116,7 +123,7 @@ impl<X: Defects> Run<'_, X> {
 
     pub(super) fn try_assemble(
         &mut self,
-        disks: &mut [SimDisk],
+        disks: &mut [Guarded<SimDisk>],
         force: bool,
     ) -> Result<Array<X>, AssembleError> {
         // A crash in the middle of reading superblocks is a crash before it.
@@ -127,7 +134,7 @@ impl<X: Defects> Run<'_, X> {
         assemble_with(probes, world::config(self.script), &options, self.defects)
     }
 
-    pub(super) fn assembled(&mut self, array: Array<X>, disks: Vec<SimDisk>) -> Step {
+    pub(super) fn assembled(&mut self, array: Array<X>, disks: Vec<Guarded<SimDisk>>) -> Step {
         self.tell(|| {
             let status = array.status();
             let members: Vec<_> =
@@ -152,6 +159,6 @@ impl<X: Defects> Run<'_, X> {
     }
 
     pub(super) fn disk(&self, disk: usize) -> &SimDisk {
-        self.array.as_ref().expect("an array runs").device(disk)
+        self.array.as_ref().expect("an array runs").device(disk).inner()
     }
 }

@@ -10,10 +10,12 @@
 use holdfast_core::block::BlockDevice;
 use holdfast_core::rng::Rng;
 use holdfast_core::time::Duration;
+use holdfast_raid::integrity::{Guarded, Scheme};
 use holdfast_raid::status::{Health, MemberState, MemberStatus};
 use holdfast_raid::{Action, Defects};
 
 use super::{Mark, Oracle, Run, Step};
+use crate::disk::SimDisk;
 use crate::ledger::Crash;
 
 /// Sectors read at once.
@@ -43,7 +45,7 @@ impl<X: Defects> Run<'_, X> {
         // What becomes readable again may be older than what was read in its place.
         self.reassess();
         for disk in 0..self.disks() {
-            self.array().device_mut(disk).repair();
+            self.disk_mut(disk).repair();
         }
         self.stuck.clear();
         for disk in 0..self.disks() {
@@ -110,12 +112,16 @@ impl<X: Defects> Run<'_, X> {
             return Ok(());
         }
         let claims = self.claims();
+        let guarded = self.scheme() != Scheme::None;
+        let plain: Vec<SimDisk> =
+            (0..self.disks()).filter(|_| guarded).map(|disk| self.plain_disk(disk)).collect();
         let members: Vec<_> = claims
             .servers
             .iter()
             .map(|server| {
                 let server = server.filter(|server| server.until == u64::MAX)?;
-                Some((self.disk(server.disk), server.data_offset))
+                let disk = plain.get(server.disk);
+                Some((disk.unwrap_or_else(|| self.disk(server.disk)), server.data_offset))
             })
             .collect();
         match self.rows.difference(&members) {
@@ -135,7 +141,10 @@ impl<X: Defects> Run<'_, X> {
     fn stop_and_read_again(&mut self) -> Step {
         self.array().stop();
         self.pump_while("stopping at the end", |run| !run.array().is_stopped())?;
-        let mut disks = self.array.take().expect("it has just stopped").into_devices();
+        self.layer_goes_down();
+        let array = self.array.take().expect("it has just stopped");
+        let mut disks: Vec<SimDisk> =
+            array.into_devices().into_iter().map(Guarded::into_inner).collect();
         if !self.damage.is_exceeded() {
             self.ledger.flushed_all();
         }

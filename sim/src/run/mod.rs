@@ -11,6 +11,7 @@
 
 mod crash;
 mod finish;
+mod guard;
 mod judge;
 mod steer;
 mod traffic;
@@ -23,6 +24,7 @@ use std::rc::Rc;
 
 use holdfast_core::block::{BlockDevice, Completions};
 use holdfast_core::time::{Clock, Duration, Instant};
+use holdfast_raid::integrity::Guarded;
 use holdfast_raid::{Assembled, Defects, Sound};
 
 pub use verdict::{Mark, Marks, Oracle, Verdict, Violation};
@@ -109,7 +111,7 @@ struct Run<'s, X: Defects> {
     defects: X,
     clock: VirtualClock,
     pulse: Rc<Pulse>,
-    array: Option<Assembled<SimDisk, X>>,
+    array: Option<Assembled<Guarded<SimDisk>, X>>,
     rows: Rows,
     ledger: Ledger,
     damage: Damage,
@@ -126,6 +128,8 @@ struct Run<'s, X: Defects> {
     /// Wrong data may be anywhere: something silent was done.
     silenced: bool,
     lying: bool,
+    /// A silent fault that a guard will notice is yet to strike.
+    lurking: bool,
     cut: Option<(Crash, u64)>,
     /// Counts assemblies.
     life: u32,
@@ -169,6 +173,7 @@ impl<'s, X: Defects> Run<'s, X> {
             room_is_short: false,
             silenced: false,
             lying: false,
+            lurking: false,
             cut: None,
             life: 0,
             line: 0,
@@ -208,7 +213,7 @@ impl<'s, X: Defects> Run<'s, X> {
         Err(Stop::Broken(Violation { oracle, detail, line: self.line }))
     }
 
-    fn array(&mut self) -> &mut Assembled<SimDisk, X> {
+    fn array(&mut self) -> &mut Assembled<Guarded<SimDisk>, X> {
         self.array.as_mut().expect("an array runs between assembly and stop")
     }
 
@@ -225,6 +230,7 @@ impl<'s, X: Defects> Run<'s, X> {
         let now = self.clock.time();
         let mut answers = std::mem::take(&mut self.answers);
         self.array().poll(now, &mut answers);
+        self.notice_silent_faults();
         for event in self.array().take_events() {
             self.reported(&event)?;
         }

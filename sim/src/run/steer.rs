@@ -1,11 +1,13 @@
 //! The acts of a script, one by one.
 
 use holdfast_raid::array::AddMember;
+use holdfast_raid::integrity::{self, Guarded};
 use holdfast_raid::layout::Place;
 use holdfast_raid::superblock::Uuid;
 use holdfast_raid::{Action, Defects};
 
 use super::{Mark, Run, Step, world};
+use crate::content::SECTOR;
 use crate::disk::SimDisk;
 use crate::rows::RowSet;
 use crate::script::Act;
@@ -48,7 +50,9 @@ impl<X: Defects> Run<'_, X> {
             self.marks.meet(Mark::CutInStop);
             return Ok(());
         }
-        let disks = self.array.take().expect("it has just stopped").into_devices();
+        self.layer_goes_down();
+        let array = self.array.take().expect("it has just stopped");
+        let disks = array.into_devices().into_iter().map(Guarded::into_inner).collect();
         if !self.damage.is_exceeded() {
             self.ledger.flushed_all();
         }
@@ -65,8 +69,14 @@ impl<X: Defects> Run<'_, X> {
     pub(super) fn add_disk(&mut self) -> Step {
         let (id, script) = (self.disks(), self.script);
         let sectors = world::recipe(&script.setup).disk_sectors(script.setup.disk_sectors);
-        let mut disk = world::disk(script, id, sectors, &self.clock, &self.pulse);
-        disk.set_data_offset(128);
+        let plain = vec![0; sectors as usize * SECTOR];
+        let disk = world::sealed_disk(script, id, &plain, 128, &self.clock, &self.pulse);
+        // A crash meanwhile is a crash before it.
+        let fuse = self.pulse.restore();
+        let mut clock = self.clock.clone();
+        let beside = self.array.as_mut().expect("an array runs").device_mut(0);
+        let disk = integrity::join(disk, id as u32, beside, &mut clock);
+        fuse.into_iter().for_each(|left| self.pulse.light_fuse(left));
         let device_uuid = Uuid([id as u8 + 1; 16]);
         let new = AddMember { device_uuid, write_mostly: false };
         if self.array().add_member(disk, new).is_ok() {
@@ -78,7 +88,7 @@ impl<X: Defects> Run<'_, X> {
 
     pub(super) fn release_all(&mut self) {
         for disk in std::mem::take(&mut self.stuck) {
-            self.array().device_mut(disk).release();
+            self.disk_mut(disk).release();
         }
     }
 
@@ -102,7 +112,7 @@ impl<X: Defects> Run<'_, X> {
             Act::ComeBack { disk } => {
                 let disk = disk % self.disks();
                 if self.disk(disk).is_gone() {
-                    self.array().device_mut(disk).come_back();
+                    self.disk_mut(disk).come_back();
                     if !self.disk(disk).has_missed() {
                         self.damage.regain(disk);
                     }
@@ -124,7 +134,7 @@ impl<X: Defects> Run<'_, X> {
             Act::Release { disk } => {
                 let disk = disk % self.disks();
                 self.stuck.remove(&disk);
-                self.array().device_mut(disk).release();
+                self.disk_mut(disk).release();
                 Ok(())
             }
             Act::Slow { disk, times } => {
@@ -143,21 +153,22 @@ impl<X: Defects> Run<'_, X> {
                     self.damage.lose(disk);
                     self.room_is_short = true;
                 }
-                self.array().device_mut(disk).set_full(full);
+                self.disk_mut(disk).set_full(full);
                 self.reassess();
                 Ok(())
             }
-            _ => {
-                self.break_silently(act);
-                Ok(())
-            }
+            _ => self.break_silently(act),
         }
     }
 
     /// Faults that no error tells of. Nothing within tolerance knows what to do about them.
-    fn break_silently(&mut self, act: &Act) {
+    fn break_silently(&mut self, act: &Act) -> Step {
+        if self.is_seen(act) {
+            return self.break_noticeably(act);
+        }
         if self.within() {
-            return self.marks.meet(Mark::FaultSpared);
+            self.marks.meet(Mark::FaultSpared);
+            return Ok(());
         }
         self.silenced = true;
         self.damage.all_wild();
@@ -165,19 +176,21 @@ impl<X: Defects> Run<'_, X> {
             Act::Corrupt { disk, sector, sectors } => {
                 let disk = disk % self.disks();
                 let (start, end) = self.spot(disk, sector, sectors);
-                self.array().device_mut(disk).corrupt(start..end);
+                let range = self.array().device_mut(disk).shape().device_range(start..end);
+                self.disk_mut(disk).corrupt(range);
             }
             Act::Silent { disk, silent } => {
                 let disk = disk % self.disks();
-                self.array().device_mut(disk).set_silent(silent);
+                self.disk_mut(disk).set_silent(silent);
             }
             Act::Lie { disk } => {
                 let disk = disk % self.disks();
                 self.lying = true;
-                self.array().device_mut(disk).set_lying(true);
+                self.disk_mut(disk).set_lying(true);
             }
             _ => unreachable!("every other act has been seen to"),
         }
+        Ok(())
     }
 
     /// Device sectors of a spot in a disk's data, in whole blocks of 4 KiB: in smaller pieces the
@@ -216,7 +229,7 @@ impl<X: Defects> Run<'_, X> {
         }
         self.excused[disk] = true;
         self.damage.lose(disk);
-        how(self.array().device_mut(disk));
+        how(self.disk_mut(disk));
         self.reassess();
         Ok(())
     }
@@ -230,12 +243,12 @@ impl<X: Defects> Run<'_, X> {
             self.excused[disk] = true;
             self.damage.lose(disk);
         }
-        how(self.array().device_mut(disk));
+        how(self.disk_mut(disk));
         self.reassess();
     }
 
     /// Some sectors of a disk are lost.
-    fn spoil(
+    pub(super) fn spoil(
         &mut self,
         disk: usize,
         sector: u64,
@@ -260,7 +273,8 @@ impl<X: Defects> Run<'_, X> {
         }
         // Read errors are counted, and twenty of them are a reason.
         self.excused[disk] |= !self.within();
-        how(self.array().device_mut(disk), start..end);
+        let range = self.array().device_mut(disk).shape().device_range(start..end);
+        how(self.disk_mut(disk), range);
         self.reassess();
         Ok(())
     }

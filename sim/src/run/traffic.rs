@@ -38,7 +38,7 @@ impl<X: Defects> Run<'_, X> {
     pub(super) fn clamp(&self, sector: u64, sectors: u64) -> (u64, u64) {
         let all = self.rows.array_sectors();
         let sector = sector % all;
-        (sector, sectors.clamp(1, all - sector))
+        self.in_blocks(sector, sectors.clamp(1, all - sector))
     }
 
     pub(super) fn write(&mut self, sector: u64, sectors: u64, fua: bool) -> Step {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use holdfast_core::rng::Rng;
 use holdfast_core::time::Duration;
 use holdfast_raid::config::LateWrite;
+use holdfast_raid::integrity::{self, Scheme};
 use holdfast_raid::layout::{Layout, Shape};
 use holdfast_raid::superblock::CreateError;
 use holdfast_raid::{Config, Level};
@@ -61,6 +62,24 @@ pub(super) fn disk(
     SimDisk::new(id as u64, sectors, latency, clock.clone(), Rc::clone(pulse), rng)
 }
 
+/// A disk with these blocks on it, guarded as the script says, and data from `data_offset` on.
+pub(super) fn sealed_disk(
+    script: &Script,
+    id: usize,
+    plain: &[u8],
+    data_offset: u64,
+    clock: &VirtualClock,
+    pulse: &Rc<Pulse>,
+) -> SimDisk {
+    let scheme = script.setup.integrity;
+    let sectors = integrity::Shape::device_sectors(scheme, (plain.len() / SECTOR) as u64);
+    let shape = integrity::Shape::of(scheme, sectors);
+    let mut disk = disk(script, id, sectors, clock, pulse);
+    disk.put(0, &shape.sealed(id as u32, plain));
+    disk.set_data_offset(shape.device_range(data_offset..data_offset + 8).start);
+    disk
+}
+
 /// The disks as they are when the array has just been made, and the array's rows.
 pub(super) fn make(
     script: &Script,
@@ -93,6 +112,12 @@ pub(super) fn make(
     let rows = Rows::new(Layout::new(&shape, &sizes).expect("a plan that was made has a layout"));
     if !setup.synced {
         spoil_parity(script, &rows, &mut disks, plan.members[0].data_offset);
+    }
+    if setup.integrity != Scheme::None {
+        for (id, planned) in plan.members.iter().enumerate() {
+            let plain = disks[id].image();
+            disks[id] = sealed_disk(script, id, plain, planned.data_offset, clock, pulse);
+        }
     }
     Ok((disks, rows))
 }

@@ -6,6 +6,7 @@
 
 use super::{Act, Script, Weather};
 use crate::run::recipe;
+use holdfast_raid::integrity::{MOST_MEMBERS, Scheme};
 
 /// Disks, spares included.
 const MOST_DISKS: usize = 128;
@@ -34,6 +35,13 @@ impl Script {
         let plan = recipe(setup).plan().map_err(|error| format!("no such array: {error}"))?;
         if plan.array_sectors == 0 {
             return Err("no such array: it has no room for data".to_owned());
+        }
+        let in_blocks = setup.chunk_sectors.is_multiple_of(8) && setup.disk_sectors % 8 == 0;
+        if setup.integrity != Scheme::None && disks > MOST_MEMBERS {
+            return Err(format!("{disks} disks: a set with guards has {MOST_MEMBERS} at most"));
+        }
+        if setup.integrity != Scheme::None && !in_blocks {
+            return Err("integrity: a guard wants chunks and disks in steps of 8 sectors".into());
         }
         self.weather.check()?;
         for (index, line) in self.lines.iter().enumerate() {

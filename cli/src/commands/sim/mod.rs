@@ -7,6 +7,7 @@ mod replay;
 mod run;
 mod shrink;
 mod story;
+mod table;
 mod ticker;
 
 use std::fs;
@@ -26,6 +27,7 @@ pub(super) fn run(config: &Sim, report: &Report) -> Outcome {
         Sim::Run(config) => run::run(config, report),
         Sim::Replay(config) => replay::run(config, report),
         Sim::Shrink(config) => shrink::run(config, report),
+        Sim::Table(config) => table::run(config, report),
     };
     let _ = std::panic::take_hook();
     outcome

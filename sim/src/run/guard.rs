@@ -1,0 +1,123 @@
+//! What an integrity layer changes in a run.
+//!
+//! A silent fault that the scheme sees is a loss like an unreadable sector: the row bears it or
+//! is exceeded, and is never allowed to be wrong. Where a region was open when the layer went down
+//! it believes what it finds, so rows that were hit since the last assembly are *wild* from the
+//! next one on: that is the layer's own limit, and it is predicted, not excused.
+
+use holdfast_core::block::BlockDevice;
+use holdfast_raid::Defects;
+use holdfast_raid::integrity::{BLOCK_SECTORS, Guarded, Scheme};
+use holdfast_raid::layout::Place;
+
+use super::Run;
+use crate::disk::SimDisk;
+use crate::script::Act;
+use crate::table::schemes::{Partial, Verdict, expected};
+
+impl<X: Defects> Run<'_, X> {
+    pub(super) const fn scheme(&self) -> Scheme {
+        self.script.setup.integrity
+    }
+
+    pub(super) fn disk_mut(&mut self, disk: usize) -> &mut SimDisk {
+        self.array().device_mut(disk).inner_mut()
+    }
+
+    /// Whether the scheme sees this silent fault, wherever it strikes.
+    pub(super) fn is_seen(&self, act: &Act) -> bool {
+        let sees =
+            |fault| self.scheme() != Scheme::None && expected(self.scheme(), fault) == Verdict::Ok;
+        match act {
+            Act::Corrupt { .. } => sees(Partial::Corruption),
+            // A write of many blocks can be torn between two of them, and is then lost for one.
+            Act::Silent { .. } => {
+                [Partial::Torn, Partial::Lost, Partial::Misdirected].into_iter().all(sees)
+            }
+            _ => false,
+        }
+    }
+
+    /// A silent fault that is seen; what it hits is lost until it is written again.
+    pub(super) fn break_noticeably(&mut self, act: &Act) -> super::Step {
+        match *act {
+            Act::Corrupt { disk, sector, sectors } => {
+                self.spoil(disk, sector, sectors, |disk, range| disk.corrupt(range))
+            }
+            Act::Silent { disk, silent } if !self.within() => {
+                let disk = disk % self.disks();
+                // Read errors are counted, and twenty of them are a reason.
+                self.excused[disk] = true;
+                self.lurking = true;
+                self.disk_mut(disk).set_silent(silent);
+                Ok(())
+            }
+            // Nobody knows beforehand which row it will hit.
+            _ => {
+                self.marks.meet(super::Mark::FaultSpared);
+                Ok(())
+            }
+        }
+    }
+
+    /// Silent faults strike when something is written; what is lost has to be looked at then.
+    pub(super) fn notice_silent_faults(&mut self) {
+        if !self.lurking {
+            return;
+        }
+        let mut struck = false;
+        for disk in 0..self.disks() {
+            struck |= self.disk_mut(disk).take_struck();
+        }
+        if struck {
+            self.reassess();
+        }
+    }
+
+    /// The layer goes down. Rows hit by a silent fault since it came up may be believed as they
+    /// stand when it comes up again.
+    pub(super) fn layer_goes_down(&mut self) {
+        if self.scheme() == Scheme::None {
+            return;
+        }
+        let claims = self.claims();
+        for disk in 0..self.disks() {
+            let shape = self.array().device_mut(disk).shape();
+            let sectors = self.disk_mut(disk).take_once_unsound();
+            let servers = claims.servers.iter().enumerate();
+            let mut serving = servers.filter_map(|(slot, server)| Some((slot, (*server)?)));
+            let Some((slot, server)) = serving.find(|(_, server)| server.disk == disk) else {
+                continue;
+            };
+            let blocks = sectors.into_iter().filter_map(|sector| shape.block_at(sector));
+            for sector in blocks.flat_map(|block| (block * BLOCK_SECTORS..).take(8)) {
+                let Some(sector) = sector.checked_sub(server.data_offset) else { continue };
+                let row = self.rows.at(Place { slot: slot as u32, sector });
+                if let Some(row) = row.filter(|row| *row < self.rows.count()) {
+                    self.damage.make_wild(row);
+                }
+            }
+        }
+    }
+
+    /// A range of the array in whole blocks, which is what guarded members take.
+    pub(super) fn in_blocks(&self, sector: u64, sectors: u64) -> (u64, u64) {
+        if self.scheme() == Scheme::None {
+            return (sector, sectors);
+        }
+        let all = self.rows.array_sectors() / BLOCK_SECTORS * BLOCK_SECTORS;
+        let start = (sector / BLOCK_SECTORS * BLOCK_SECTORS).min(all - BLOCK_SECTORS);
+        let end = (sector + sectors).next_multiple_of(BLOCK_SECTORS).min(all);
+        (start, (end - start).max(BLOCK_SECTORS))
+    }
+
+    /// The members' blocks as they are, without their seals.
+    pub(super) fn plain_disk(&self, disk: usize) -> SimDisk {
+        let member: &Guarded<SimDisk> = self.array.as_ref().expect("an array runs").device(disk);
+        let bytes = member.shape().plain(member.inner().image());
+        let sectors = member.geometry().sectors;
+        let mut plain = super::world::disk(self.script, disk, sectors, &self.clock, &self.pulse);
+        plain.put(0, &bytes);
+        plain
+    }
+}
