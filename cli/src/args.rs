@@ -16,6 +16,7 @@ pub(crate) use sim::{
 use clap::builder::Styles;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use holdfast_core::size::parse_bytes;
+use holdfast_host::nbd::Address;
 use holdfast_raid::level::Level;
 use holdfast_raid::superblock::{Minor, Uuid};
 
@@ -87,6 +88,8 @@ pub(crate) enum Verb {
     Plan(PlanArgs),
     /// Run arrays in a world that breaks them, and hold them to their promises
     Sim(SimArgs),
+    /// Offer an array as a network block device until told to stop
+    Serve(ServeArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -103,6 +106,25 @@ pub(crate) struct ArrayArgs {
     /// The array meant, where the members belong to several
     #[arg(long, value_name = "UUID")]
     pub(crate) uuid: Option<Uuid>,
+}
+
+/// Offering an array.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) array: ArrayArgs,
+    /// Where NBD clients connect: unix:PATH or tcp:ADDRESS:PORT; may be given several times
+    #[arg(long, value_name = "WHERE", required = true, value_parser = address)]
+    pub(crate) nbd: Vec<Address>,
+    /// Name of the export [default: the array's own]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) export: Option<String>,
+    /// Serve what is there and write to no member
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Allow TCP addresses that other machines can reach
+    #[arg(long)]
+    pub(crate) listen_anywhere: bool,
 }
 
 /// An array that will be changed.
@@ -357,6 +379,18 @@ fn bytes(word: &str) -> Result<u64, holdfast_core::size::SizeError> {
 
 fn kib(word: &str) -> Result<u64, holdfast_core::size::SizeError> {
     parse_bytes(word, 1024)
+}
+
+/// `unix:PATH` or `tcp:ADDRESS:PORT`.
+fn address(word: &str) -> Result<Address, String> {
+    match word.split_once(':') {
+        Some(("unix", path)) if !path.is_empty() => Ok(Address::Unix(path.into())),
+        Some(("tcp", address)) => address
+            .parse()
+            .map(Address::Tcp)
+            .map_err(|_| format!("{address:?} is no ADDRESS:PORT, as 127.0.0.1:10809")),
+        _ => Err("write unix:PATH or tcp:ADDRESS:PORT".to_owned()),
+    }
 }
 
 /// Reads the command line.

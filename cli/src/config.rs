@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use sim::{Sim, SimReplay, SimRun, SimShrink, SimTable};
 
 use holdfast_core::size::{Human, SECTOR_BYTES};
+use holdfast_host::nbd::Address;
 use holdfast_raid::layout::names;
 use holdfast_raid::level::Level;
 use holdfast_raid::superblock::{BitmapWish, Minor, Name, Uuid};
@@ -41,6 +42,7 @@ pub(crate) enum Job {
     Map(Map),
     Plan(Plan),
     Sim(Sim),
+    Serve(Serve),
     Completions(clap_complete::Shell),
 }
 
@@ -154,6 +156,15 @@ pub(crate) struct Zero {
     pub(crate) caution: Caution,
 }
 
+/// An array to be offered.
+#[derive(Debug)]
+pub(crate) struct Serve {
+    pub(crate) group: Group,
+    pub(crate) nbd: Vec<Address>,
+    pub(crate) export: Option<String>,
+    pub(crate) read_only: bool,
+}
+
 /// The numbers that decide where data goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
@@ -260,6 +271,7 @@ impl TryFrom<Verb> for Job {
             Verb::Map(map) => Self::Map(map_job(map)?),
             Verb::Plan(plan) => Self::Plan(plan_job(plan)?),
             Verb::Sim(sim) => Self::Sim(sim.verb.into()),
+            Verb::Serve(serve) => Self::Serve(serve_job(serve)?),
             Verb::Completions(completions) => Self::Completions(completions.shell),
         })
     }
@@ -431,6 +443,32 @@ fn create_job(create: args::CreateArgs) -> Result<Create, Failure> {
         force: create.force,
         caution: create.caution.into(),
         new,
+    })
+}
+
+/// The longest name of an export that NBD clients have to take.
+const MAX_EXPORT_NAME_BYTES: usize = 4096;
+
+fn serve_job(serve: args::ServeArgs) -> Result<Serve, Failure> {
+    for address in &serve.nbd {
+        if let Address::Tcp(reachable) = address
+            && !reachable.ip().is_loopback()
+            && !serve.listen_anywhere
+        {
+            let text = format!("--nbd tcp:{reachable}: other machines could write to the array");
+            return Err(Failure::usage(text)
+                .hint("use tcp:127.0.0.1:PORT, or --listen-anywhere if that is meant"));
+        }
+    }
+    if serve.export.as_ref().is_some_and(|name| name.len() > MAX_EXPORT_NAME_BYTES) {
+        let text = format!("--export: more than {MAX_EXPORT_NAME_BYTES} bytes");
+        return Err(Failure::usage(text));
+    }
+    Ok(Serve {
+        group: serve.array.into(),
+        nbd: serve.nbd,
+        export: serve.export,
+        read_only: serve.read_only,
     })
 }
 

@@ -39,6 +39,8 @@ pub(crate) enum Purpose {
     Rehearse,
     /// Change metadata or data.
     Change,
+    /// The same for as long as others use the array: spares are put to use without being asked.
+    Serve,
 }
 
 /// An assembled array and what the command line calls its parts.
@@ -72,7 +74,7 @@ impl Session {
         let world = World::new()?;
         let access = match purpose {
             Purpose::Look | Purpose::Rehearse => Access::Read,
-            Purpose::Change => Access::Write,
+            Purpose::Change | Purpose::Serve => Access::Write,
         };
         let paths: Vec<PathBuf> =
             group.members.iter().cloned().chain(other.map(Path::to_owned)).collect();
@@ -105,10 +107,14 @@ impl Session {
         let superblocks =
             probes.iter().map(|probe| probe.superblock.as_ref().ok().cloned()).collect();
         let config = Config {
-            auto_sync: false,
+            auto_sync: purpose == Purpose::Serve,
             read_only: purpose == Purpose::Look,
             epoch_secs: members::now().seconds(),
-            sync_speed_max: u64::MAX,
+            // In the foreground there is nobody to yield to.
+            sync_speed_max: match purpose {
+                Purpose::Serve => Config::default().sync_speed_max,
+                _ => u64::MAX,
+            },
             ..Config::default()
         };
         let options = Options { force: group.force, set: group.set };

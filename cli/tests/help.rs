@@ -26,6 +26,7 @@ fn help_is_as_reviewed() {
         "zero-superblock",
         "map",
         "plan",
+        "serve",
         "sim",
         "sim run",
         "sim replay",

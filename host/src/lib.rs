@@ -11,6 +11,7 @@
 //!   names of one device ([`identity`]), a device that is mounted ([`claim`]) or locked ([`lock`]).
 //! - Looking: [`signature`] says what a device carries, [`zeros`] where it is known to be empty,
 //!   [`image::Image`] maps a whole image into memory.
+//! - Serving: [`nbd`] offers any device to network block clients, [`socket`] makes private sockets.
 //! - Chance: [`random`] makes UUIDs and seeds.
 //!
 //! `unsafe` has two rooms: `image.rs` (a mapping) and `sys/` (the ioctls that rustix lacks).
@@ -23,9 +24,11 @@ pub mod identity;
 pub mod image;
 pub mod lock;
 pub mod member;
+pub mod nbd;
 pub mod pool;
 pub mod random;
 pub mod signature;
+pub mod socket;
 mod sys;
 mod transfer;
 pub mod zeros;

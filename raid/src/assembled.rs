@@ -63,6 +63,11 @@ impl<D: BlockDevice, X: Defects> Assembled<D, X> {
         &mut self.ports[member].device
     }
 
+    /// Requests a member's device has not answered yet.
+    pub fn outstanding(&self, member: usize) -> usize {
+        self.ports[member].outstanding
+    }
+
     /// Gives the devices back, in their order.
     pub fn into_devices(self) -> Vec<D> {
         self.ports.into_iter().map(|port| port.device).collect()

@@ -16,6 +16,7 @@ mod read;
 mod rebuild;
 mod remove;
 mod repair;
+mod serve;
 mod sim;
 mod write;
 mod zero_superblock;
@@ -44,6 +45,7 @@ pub(crate) fn run(job: &Job, report: &Report) -> Outcome {
         Job::Map(config) => map::run(config, report),
         Job::Plan(config) => plan::run(config, report),
         Job::Sim(config) => sim::run(config, report),
+        Job::Serve(config) => serve::run(config, report),
         Job::Completions(shell) => completions::run(*shell),
     }
 }

@@ -1,0 +1,23 @@
+//! Network block devices: any [`BlockDevice`](holdfast_core::block::BlockDevice) as a disk for
+//! whoever speaks NBD (QEMU, nbdkit's and libnbd's tools, fio, the Linux kernel).
+//!
+//! - [`wire`] knows the bytes, [`export`] what is offered;
+//! - [`session`] is one client's conversation, a core without I/O: bytes in, asks out, answers in,
+//!   bytes out;
+//! - [`server`] owns the sockets and carries asks to the device and answers home.
+//!
+//! Offered are the fixed newstyle handshake with `GO`, `INFO` and `LIST`, structured replies,
+//! extended headers, block sizes, flush, FUA, trim, write-zeroes, cache and block status. TLS is
+//! not.
+
+mod buffers;
+pub mod export;
+mod negotiation;
+pub mod server;
+pub mod session;
+mod transmission;
+pub mod wire;
+
+pub use export::{Context, Export, Extent, Offer};
+pub use server::{Address, Server};
+pub use session::{Ask, AskTag, Session};

@@ -1,0 +1,459 @@
+//! Sockets on one side, a device on the other, one thread between them.
+//!
+//! A turn accepts, reads what has come, hands asks to the device, polls it, carries its answers
+//! home and writes what can be written; nothing in it blocks. Between two turns the thread sleeps
+//! on one epoll set: listeners, clients and the device's [`Wakeup`]. Readiness is edge-triggered
+//! and remembered per client, so that a client held back by its limits costs no system call.
+//!
+//! Clients are bounded in number, in what each may have under way, and in patience: one that does
+//! not finish its handshake, or stops in the middle of a request, is hung up on.
+
+use std::fmt;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use holdfast_core::block::{Completion, Completions, Request, Tag};
+use holdfast_core::slab::{Key, Slab};
+use holdfast_core::time::{Clock, Instant};
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+
+use super::export::{Export, Offer};
+use super::session::{Ask, AskTag, Limits, Session};
+use super::transmission::MAX_EXTENTS;
+use crate::clock::Wakeup;
+use crate::socket;
+
+/// Where clients connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A socket in the file system.
+    Unix(PathBuf),
+    /// An address and a port.
+    Tcp(SocketAddr),
+}
+
+/// The address as tools of the NBD world write it.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "nbd+unix:///?socket={}", path.display()),
+            Self::Tcp(address) => write!(f, "nbd://{address}"),
+        }
+    }
+}
+
+/// Clients at once. One more costs the place of whoever has been longest at the handshake; while
+/// all have that behind them, it is hung up on.
+pub const MAX_CLIENTS: usize = 1024;
+
+/// Descriptors the process wants to be allowed: clients, members, and room to spare.
+const DESCRIPTORS: u64 = 4 * MAX_CLIENTS as u64;
+
+/// How long a client may take over its handshake, or stop in the middle of a request.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Pieces written by one system call.
+const PIECES: usize = 64;
+
+/// Serves one export to any number of clients.
+#[derive(Debug)]
+pub struct Server {
+    export: Rc<Export>,
+    limits: Limits,
+    epoll: OwnedFd,
+    bell: Wakeup,
+    listeners: Vec<Listener>,
+    clients: Slab<Client>,
+    /// Asks of clients, known to the device by their key.
+    asked: Slab<Asked>,
+    /// Handed back by a full device; goes first next time.
+    held: Option<Request>,
+    finished: Completions,
+    leaving: bool,
+    /// Something happened in the last turn, so that something may in the next.
+    moved: bool,
+}
+
+#[derive(Debug)]
+struct Asked {
+    client: Key,
+    tag: AskTag,
+}
+
+#[derive(Debug)]
+struct Client {
+    socket: Socket,
+    session: Session,
+    readable: bool,
+    writable: bool,
+    /// When it last said or took something.
+    heard: Instant,
+}
+
+/// What an event of the epoll set is about, as a number it can carry: listeners count from 0,
+/// clients are keys with the highest bit set.
+const BELL: u64 = u64::MAX >> 1;
+const CLIENT: u64 = 1 << 63;
+
+impl Server {
+    /// A server without an address. `bell` is rung by the device's helpers.
+    pub fn new(export: Export, limits: Limits, bell: Wakeup) -> io::Result<Self> {
+        allow_descriptors();
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
+        Ok(Self {
+            export: Rc::new(export),
+            limits,
+            epoll,
+            bell,
+            listeners: Vec::new(),
+            clients: Slab::new(),
+            asked: Slab::new(),
+            held: None,
+            finished: Vec::new(),
+            leaving: false,
+            moved: true,
+        })
+    }
+
+    /// Listens at an address; the address, with the port the system chose if it was 0.
+    ///
+    /// A socket file is for its owner alone (0600); one that nobody listens on any more is
+    /// replaced.
+    pub fn listen(&mut self, address: &Address) -> io::Result<Address> {
+        let (listener, address) = match address {
+            Address::Unix(path) => {
+                (Listener::Unix(socket::listen(path)?, path.clone()), address.clone())
+            }
+            Address::Tcp(address) => {
+                let listener = TcpListener::bind(address)?;
+                listener.set_nonblocking(true)?;
+                let address = Address::Tcp(listener.local_addr()?);
+                (Listener::Tcp(listener), address)
+            }
+        };
+        let number = self.listeners.len() as u64;
+        let event = epoll::EventData::new_u64(number);
+        epoll::add(&self.epoll, listener.as_fd(), event, epoll::EventFlags::IN)?;
+        self.listeners.push(listener);
+        Ok(address)
+    }
+
+    /// Clients connected.
+    pub const fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Requests the device has not answered yet.
+    pub const fn under_way(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// Takes no more clients and no more requests; what is under way is answered.
+    pub fn leave(&mut self) {
+        self.leaving = true;
+        self.moved = true;
+        self.listeners.clear();
+        self.each_client(|client| client.session.leave());
+    }
+
+    /// One turn: whatever can be done now, after sleeping until there is something, but not beyond
+    /// `until`.
+    pub fn turn<D: Offer, C: Clock>(
+        &mut self,
+        device: &mut D,
+        clock: &mut C,
+        until: Option<Instant>,
+    ) -> io::Result<()> {
+        self.sleep(device, clock, until)?;
+        let now = clock.now();
+        self.each_client(|client| client.receive(now));
+        self.ask(device);
+        device.poll(now, &mut self.finished);
+        self.answer();
+        self.ask(device);
+        self.each_client(|client| client.send(now));
+        self.hang_up(now);
+        Ok(())
+    }
+
+    fn each_client(&mut self, mut act: impl FnMut(&mut Client)) {
+        let keys: Vec<Key> = self.clients.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            act(&mut self.clients[key]);
+        }
+    }
+
+    fn sleep<D: Offer, C: Clock>(
+        &mut self,
+        device: &D,
+        clock: &mut C,
+        until: Option<Instant>,
+    ) -> io::Result<()> {
+        let moved = std::mem::take(&mut self.moved);
+        let ready = self.clients.iter().any(|(_, client)| client.is_ready());
+        let patience = self.clients.iter().filter_map(|(_, client)| client.given_up_at());
+        let due = patience.chain(device.poll_at()).chain(until).min();
+        let now = clock.now();
+        let span = if moved || ready { Some(Duration::ZERO) } else { due.map(|at| at.since(now)) };
+        let timeout = span.map(|span| Timespec {
+            tv_sec: span.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: span.subsec_nanos().into(),
+        });
+        let mut events = Vec::with_capacity(256);
+        match epoll::wait(
+            &self.epoll,
+            rustix::buffer::spare_capacity(&mut events),
+            timeout.as_ref(),
+        ) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        for event in events {
+            self.take_event(event.data.u64(), event.flags, now);
+        }
+        Ok(())
+    }
+
+    fn take_event(&mut self, about: u64, flags: epoll::EventFlags, now: Instant) {
+        use epoll::EventFlags;
+        if about == BELL {
+            self.bell.clear();
+        } else if about & CLIENT == 0 {
+            self.accept(about as usize, now);
+        } else if let Some(client) = self.clients.get_mut(Key::from_bits(about & !CLIENT)) {
+            let ended = EventFlags::HUP | EventFlags::ERR | EventFlags::RDHUP;
+            client.readable |= flags.intersects(EventFlags::IN | ended);
+            client.writable |= flags.intersects(EventFlags::OUT | ended);
+        }
+    }
+
+    fn accept(&mut self, listener: usize, now: Instant) {
+        if self.clients.len() >= MAX_CLIENTS {
+            self.make_room();
+        }
+        let socket = match self.listeners.get(listener).map(Listener::accept) {
+            Some(Ok(socket)) if self.clients.len() < MAX_CLIENTS => socket,
+            Some(Err(error)) if is_out_of_descriptors(&error) => return self.make_room(),
+            // Too many, or one that went away while it waited.
+            _ => return,
+        };
+        let session = Session::new(Rc::clone(&self.export), self.limits);
+        let client = Client { socket, session, readable: true, writable: true, heard: now };
+        let key = self.clients.insert(client);
+        let event = epoll::EventData::new_u64(key.to_bits() | CLIENT);
+        let flags = epoll::EventFlags::IN
+            | epoll::EventFlags::OUT
+            | epoll::EventFlags::RDHUP
+            | epoll::EventFlags::ET;
+        if epoll::add(&self.epoll, self.clients[key].socket.as_fd(), event, flags).is_err() {
+            self.clients.remove(key);
+        }
+        self.moved = true;
+    }
+
+    /// Hangs up on whoever has been longest at the handshake.
+    fn make_room(&mut self) {
+        let shaking = self.clients.iter().filter(|(_, client)| !client.session.is_transmitting());
+        if let Some(key) = shaking.min_by_key(|(_, client)| client.heard).map(|(key, _)| key) {
+            self.clients.remove(key);
+        }
+    }
+
+    /// Hands asks to the device until it is full or nobody asks.
+    fn ask<D: Offer>(&mut self, device: &mut D) {
+        if let Some(request) = self.held.take() {
+            self.held = device.submit(request).err();
+        }
+        let keys: Vec<Key> = self.clients.iter().map(|(key, _)| key).collect();
+        for client in keys {
+            while self.held.is_none() {
+                let Some(ask) = self.clients[client].session.poll_ask() else { break };
+                self.moved = true;
+                match ask {
+                    Ask::Io { tag, sector, op } => {
+                        let key = self.asked.insert(Asked { client, tag });
+                        let request = Request::new(Tag(key.to_bits()), sector, op);
+                        self.held = device.submit(request).err();
+                    }
+                    Ask::Describe { tag, bytes, one, contexts } => {
+                        let most = if one { 1 } else { MAX_EXTENTS };
+                        let describe =
+                            |context| (context, device.describe(context, bytes.clone(), most));
+                        let extents = contexts.into_iter().map(describe).collect();
+                        self.clients[client].session.described(tag, extents);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Carries the device's answers home; those of clients that have gone are forgotten.
+    fn answer(&mut self) {
+        for Completion { tag, op, result } in self.finished.drain(..) {
+            let asked = self.asked.remove(Key::from_bits(tag.0)).expect("answered once");
+            if let Some(client) = self.clients.get_mut(asked.client) {
+                client.session.done(asked.tag, op, result);
+            }
+            self.moved = true;
+        }
+    }
+
+    fn hang_up(&mut self, now: Instant) {
+        let over = |(key, client): (Key, &Client)| {
+            let given_up = client.given_up_at().is_some_and(|at| at <= now);
+            (client.session.has_ended() || given_up).then_some(key)
+        };
+        let over: Vec<Key> = self.clients.iter().filter_map(over).collect();
+        for key in over {
+            self.clients.remove(key); // closing the socket takes it out of the epoll set
+        }
+    }
+}
+
+impl Client {
+    /// Whether a turn would read or write something.
+    fn is_ready(&self) -> bool {
+        self.readable && self.session.wants_input() || self.writable && self.session.has_output()
+    }
+
+    /// Reads until there is no more, or no more is wanted.
+    fn receive(&mut self, now: Instant) {
+        while self.readable && self.session.wants_input() {
+            let space = self.session.space();
+            if space.is_empty() {
+                return;
+            }
+            match self.socket.read(space) {
+                Ok(0) => {
+                    self.readable = false;
+                    self.session.ended();
+                }
+                Ok(count) => {
+                    self.session.filled(count);
+                    self.heard = now;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => self.session.ended(),
+            }
+        }
+    }
+
+    fn send(&mut self, now: Instant) {
+        while self.writable && self.session.has_output() {
+            match self.socket.write_vectored(&self.session.output(PIECES)) {
+                Ok(count) => {
+                    self.session.sent(count);
+                    self.heard = now;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.writable = false;
+                    self.session.ended();
+                }
+            }
+        }
+    }
+
+    /// When there is no more patience with it.
+    fn given_up_at(&self) -> Option<Instant> {
+        let unfinished = !self.session.is_transmitting() || self.session.is_mid_request();
+        unfinished.then(|| self.heard + PATIENCE)
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+/// Raises the limit of open files as far as it may be and is wanted.
+fn allow_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Some(now) = current.filter(|now| *now < DESCRIPTORS) {
+        let wanted = maximum.map_or(DESCRIPTORS, |most| DESCRIPTORS.min(most)).max(now);
+        // A server with fewer clients is a server too.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
+    }
+}
+
+#[derive(Debug)]
+enum Listener {
+    Unix(UnixListener, PathBuf),
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    fn accept(&self) -> io::Result<Socket> {
+        match self {
+            Self::Unix(listener, _) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok(Socket::Unix(stream))
+            }
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                stream.set_nodelay(true)?;
+                Ok(Socket::Tcp(stream))
+            }
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(listener, _) => listener.as_fd(),
+            Self::Tcp(listener) => listener.as_fd(),
+        }
+    }
+}
+
+/// A socket file nobody listens on is a trap for the next one.
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Socket {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Socket {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.read(bytes),
+            Self::Tcp(stream) => stream.read(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.write_vectored(pieces),
+            Self::Tcp(stream) => stream.write_vectored(pieces),
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(stream) => stream.as_fd(),
+            Self::Tcp(stream) => stream.as_fd(),
+        }
+    }
+}
