@@ -9,7 +9,6 @@
 //! correct data too. A parity row that is at risk and has lost a member is *wild*: what is
 //! computed from it may be anything, and nothing in the array could know. That is the write hole.
 
-use holdfast_core::size::BLOCK_SECTORS;
 use holdfast_raid::integrity::Guarded;
 use holdfast_raid::layout::Place;
 use holdfast_raid::status::{MemberState, Status};
@@ -204,12 +203,11 @@ impl Damage {
         self.rows.places(row, &mut places);
         let usable = |place: &&Place| {
             let Some(server) = claims.servers[place.slot as usize] else { return false };
-            // The array heals in blocks, so a block is what an unreadable sector costs.
-            let block = server.data_offset + place.sector / BLOCK_SECTORS * BLOCK_SECTORS;
+            let at = server.data_offset + place.sector;
             place.sector < server.until
                 && !self.lost[server.disk]
                 && !more(place)
-                && is_usable(array.device(server.disk), block)
+                && is_usable(array.device(server.disk), at)
         };
         let usable = places.iter().filter(usable).count();
         let losses = (places.len() - usable) as u32;
@@ -281,7 +279,7 @@ impl Damage {
 /// Whether a member can hand a block of 4 KiB on. What no error tells of counts as a loss only
 /// where a guard tells; without one it is written down as wild.
 fn is_usable(member: &Guarded<SimDisk>, sector: u64) -> bool {
-    let range = member.shape().device_range(sector..sector + BLOCK_SECTORS);
+    let range = member.shape().device_range(sector..sector + 1);
     match member.is_guarded() {
         true => member.inner().is_sound(range),
         false => member.inner().is_readable(range),

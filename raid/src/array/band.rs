@@ -46,6 +46,8 @@ pub(super) struct Band {
     pub(super) left: u32,
     /// Nobody else has it: late members are waited for.
     pub(super) patient: bool,
+    /// Part of a block whose read errors have been counted.
+    pub(super) fragment: bool,
 }
 
 #[derive(Debug)]
@@ -115,6 +117,7 @@ impl Band {
             cells: Vec::new(),
             left: 0,
             patient: false,
+            fragment: false,
         }
     }
 

@@ -141,15 +141,16 @@ impl<X: Defects> Array<X> {
             |cell: &Cell| !matches!(cell.state, CellState::Bad(_) | CellState::Unwritten(_));
         let faultless = band.cells.iter().all(settled);
         let full = band.cells.iter().any(|c| c.state == CellState::Unwritten(Fault::Full));
+        let holds = faultless || self.level_holds(key);
+        // Where the others have all of it, what missed it is told apart from them, and parity goes
+        // on to stand in for whatever else cannot be read. Where they have not, parity is wrong;
+        // as long as every data member is there itself that harms nobody until the resync.
+        let lists = !faultless && (holds || self.leans_on_parity(key));
+        let listed = lists && self.list_missed_rows(key);
         let result = match () {
             () if full => Err(Fault::Full),
-            () if faultless || self.level_holds(key) => Ok(()),
+            () if faultless || holds && listed => Ok(()),
             () => Err(self.unwritten_fault(key)),
-        };
-        let (result, listed) = match () {
-            () if faultless || result.is_err() && !self.leans_on_parity(key) => (result, false),
-            () if self.list_missed_rows(key) => (result, true),
-            () => (result.and_then(|()| Err(self.unwritten_fault(key))), false),
         };
         // What a missing member missed must be on record before the answer.
         let missed = self.slots.iter().any(Option::is_none);
@@ -192,15 +193,18 @@ impl<X: Defects> Array<X> {
     fn list_missed_rows(&mut self, key: Key) -> bool {
         let band = &self.bands[key];
         let (first, sectors) = (band.member_sector(), band.sectors());
-        let missed: Vec<usize> = (0..self.slots.len() as u32)
-            .filter(|&s| matches!(band.cells[s as usize].state, CellState::Unwritten(_)))
-            .filter_map(|slot| self.member_on(slot))
-            .filter(|&member| matches!(self.members[member].state, State::InSync { .. }))
+        let missed = |slot: u32| match band.cells[slot as usize].state {
+            CellState::Unwritten(fault) => Some((self.member_on(slot)?, fault)),
+            _ => None,
+        };
+        let missed: Vec<(usize, Fault)> = (0..self.slots.len() as u32)
+            .filter_map(missed)
+            .filter(|(member, _)| matches!(self.members[*member].state, State::InSync { .. }))
             .collect();
         let mut listed = true;
-        for member in missed {
+        for (member, fault) in missed {
             let start = self.members[member].data_offset() + first;
-            listed &= self.record_bad(member, start..start + sectors);
+            listed &= self.record_missed(member, start..start + sectors, fault);
         }
         listed
     }

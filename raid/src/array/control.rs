@@ -228,9 +228,11 @@ impl<X: Defects> Array<X> {
         }
     }
 
-    /// Starts recovery or resync if one is due; whether it did.
+    /// Starts recovery or resync if one is due; whether it did. Members that had no room are tried
+    /// again.
     pub fn start_pending(&mut self, now: Instant) -> bool {
         self.advance(now);
+        self.members.iter_mut().for_each(|member| member.clogged = false);
         self.begin_pending()
     }
 
@@ -243,6 +245,7 @@ impl<X: Defects> Array<X> {
     /// Finishes what is in flight, marks the array clean and stops. New requests are refused.
     pub fn stop(&mut self, now: Instant) {
         self.advance(now);
+        self.members.iter_mut().for_each(|member| member.clogged = false);
         self.stopping = true;
     }
 

@@ -191,6 +191,13 @@ impl Intent {
         }
     }
 
+    /// Every region whose bit is set is in need of a resync; where the first one begins.
+    pub(super) fn pin_all_set(&mut self) -> Option<u64> {
+        let set = self.slice().to_bitvec();
+        self.needed |= set;
+        self.next_needed(0)
+    }
+
     /// A resync has made this range agree.
     pub(super) fn synced(&mut self, range: Range<u64>) {
         // Only regions that lie wholly inside; the last one may end with the array.
@@ -282,6 +289,7 @@ impl<X: Defects> Array<X> {
     pub(super) fn intent_due(&self) -> Option<Instant> {
         let intent = self.intent.as_ref()?;
         let able = !self.config.read_only && !self.broken && !self.is_degraded();
+        let able = able && !self.is_clogged();
         // While the metadata update has the first page, its answer is what is waited for.
         let may = intent.phase == Phase::Idle && able && !self.meta.writes_header();
         if may && !self.stopping { intent.due() } else { None }
@@ -290,7 +298,7 @@ impl<X: Defects> Array<X> {
     /// Starts a bitmap write if one is wanted and none is under way.
     pub(super) fn step_intent(&mut self) {
         let degraded = self.is_degraded();
-        let (stopping, idle) = (self.stopping, self.no_units());
+        let (stopping, idle, clogged) = (self.stopping, self.no_units(), self.is_clogged());
         if self.meta.writes_header() {
             return;
         }
@@ -303,7 +311,7 @@ impl<X: Defects> Array<X> {
         if intent.wanted > intent.durable && !intent.held {
             return self.write_intent();
         }
-        if degraded || self.broken {
+        if degraded || clogged || self.broken {
             return;
         }
         let clearing = match stopping {
@@ -401,10 +409,13 @@ impl<X: Defects> Array<X> {
             // A full file system is nobody's defect: the writes that wanted the bits are refused.
             *full = true;
             self.events.push_back(Event::NoSpace { member, sector: 0, sectors: 0 });
+        } else if result == Err(Fault::Full) {
+            self.cannot_flush(member);
+            self.keep_bits();
         } else if let Err(fault) = result {
             self.members[member].unflushed = true;
-            if !self.fail(member, FailReason::Metadata(fault)) {
-                self.keep_bits();
+            if !self.fail(member, FailReason::Metadata(fault)) && self.keep_bits() {
+                self.break_array();
             }
         }
         let intent = self.intent.as_mut().expect("there is a bitmap");
@@ -434,13 +445,12 @@ impl<X: Defects> Array<X> {
         }
     }
 
-    /// A flush failed on a member that cannot be spared: what was to be durable may not be.
-    fn keep_bits(&mut self) {
+    /// If it was a flush that failed on a member that stays, what was to be durable may not be.
+    fn keep_bits(&mut self) -> bool {
         let intent = self.intent.as_mut().expect("there is a bitmap");
-        if let Phase::Flushing { clearing, .. } = &mut intent.phase {
-            clearing.clear();
-            self.break_array();
-        }
+        let Phase::Flushing { clearing, .. } = &mut intent.phase else { return false };
+        clearing.clear();
+        true
     }
 
     /// Whether the bitmap has nothing left to do before a stop.
@@ -448,7 +458,8 @@ impl<X: Defects> Array<X> {
         let Some(intent) = &self.intent else {
             return true;
         };
-        let cleared = self.is_degraded() || self.broken || intent.clearable(None).is_empty();
+        let kept = self.is_degraded() || self.broken || self.is_clogged();
+        let cleared = kept || intent.clearable(None).is_empty();
         intent.phase == Phase::Idle
             && (self.config.read_only || intent.held || intent.wanted <= intent.durable)
             && (self.config.read_only || cleared)

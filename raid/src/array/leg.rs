@@ -76,7 +76,7 @@ impl<X: Defects> Array<X> {
         let patient = match leg {
             Leg::Piece(piece, _) => self.piece_is_patient(piece),
             Leg::Band(band, _) => self.bands[band].patient,
-            Leg::Window(..) => false,
+            Leg::Window(window, _) => self.windows[window].patient,
         };
         if let Some(at) = self.ios[key].deadline.filter(|_| patient) {
             self.deadlines.clear(at, key);
@@ -114,6 +114,7 @@ impl<X: Defects> Array<X> {
     fn leg_read(&mut self, member: usize, leg: Leg, result: Result<Buf, Fault>) {
         if let Err(fault) = result {
             match fault {
+                Fault::Medium | Fault::Corrupt if self.is_fragment(leg) => {}
                 Fault::Medium | Fault::Corrupt => {
                     let limit = self.config.max_read_errors;
                     let now = self.now;
@@ -128,6 +129,15 @@ impl<X: Defects> Array<X> {
             }
         }
         self.leg_was_read(member, leg, result);
+    }
+
+    /// Whether what is read is part of a block that failed as a whole: one error, not many.
+    fn is_fragment(&self, leg: Leg) -> bool {
+        match leg {
+            Leg::Piece(key, _) => self.piece_is_fragment(key),
+            Leg::Band(key, _) => self.bands[key].fragment,
+            Leg::Window(key, _) => self.windows[key].fragment,
+        }
     }
 
     /// With a deadline set, a read that took too long says nothing about the member's health.
@@ -270,6 +280,21 @@ impl<X: Defects> Array<X> {
 
     /// Records device sectors as bad and asks for the metadata that says so.
     pub(super) fn record_bad(&mut self, member: usize, range: Range<u64>) -> bool {
+        let recorded = self.list_bad(member, range);
+        self.members[member].log_awaited |= recorded;
+        recorded
+    }
+
+    /// Records device sectors that missed a write as bad. The caller of a write for which there was
+    /// no room is told so, and nothing depends on the log then: a full device may keep an old one.
+    pub(super) fn record_missed(&mut self, member: usize, range: Range<u64>, fault: Fault) -> bool {
+        match fault {
+            Fault::Full => self.list_bad(member, range),
+            _ => self.record_bad(member, range),
+        }
+    }
+
+    fn list_bad(&mut self, member: usize, range: Range<u64>) -> bool {
         let (sector, sectors) = (range.start, range.end - range.start);
         if self.config.read_only || !self.members[member].record_bad(range) {
             return false;
@@ -394,7 +419,7 @@ impl<X: Defects> Array<X> {
         match leg {
             Leg::Piece(key, _) => self.piece_has_alternative(key, member),
             Leg::Band(key, slot) => self.band_has_alternative(key, slot),
-            Leg::Window(..) => false,
+            Leg::Window(key, cell) => self.window_has_alternative(key, cell),
         }
     }
 }

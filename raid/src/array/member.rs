@@ -35,12 +35,16 @@ pub(crate) struct Member {
     pub(crate) bad: BadBlocks,
     /// The bad-block log on the device is older than `bad`.
     pub(crate) bad_changed: bool,
+    /// Something is answered only when the log on the device says what `bad` says.
+    pub(crate) log_awaited: bool,
     /// Answers no more, but the array needs it too much to take it out.
     pub(crate) lost: bool,
     /// Requests not answered yet, given-up ones included.
     pub(crate) in_flight: u32,
     /// Took a write since its last flush.
     pub(crate) unflushed: bool,
+    /// Had no room to make durable what it took.
+    pub(crate) clogged: bool,
     /// Flushes not answered yet: what they cover is not durable either.
     pub(crate) flushing: u32,
     /// Where a sequential reader would go on, in sectors of the device.
@@ -67,9 +71,11 @@ impl Member {
             state,
             bad,
             bad_changed: false,
+            log_awaited: false,
             lost: false,
             in_flight: 0,
             unflushed: false,
+            clogged: false,
             flushing: 0,
             stream_end: 0,
             slow: 0,

@@ -10,6 +10,9 @@
 //!    announce a log that is not there);
 //! 3. write the superblocks, durable on completion.
 //!
+//! A member that has no room for the flush stays; the update then claims nothing that depends on
+//! it: the array is dirty, a rebuild has come no further, a log lists what it listed.
+//!
 //! What is written is fixed when the update begins. A member whose metadata cannot be written
 //! fails, which asks for the next generation.
 
@@ -50,6 +53,10 @@ struct Update {
     generation: u64,
     logs: Vec<MetaWrite>,
     supers: Vec<MetaWrite>,
+    /// How far members were rebuilt as their superblocks said before.
+    rebuilt_before: Vec<(usize, Option<u64>)>,
+    /// A member has no room to make durable what this was to tell.
+    refused: bool,
 }
 
 /// Member, device sector, bytes.
@@ -127,7 +134,7 @@ impl<X: Defects> Array<X> {
 
     /// When an array that has gone quiet will be marked clean.
     pub(super) fn meta_due(&self) -> Option<Instant> {
-        let quiet = !self.meta.clean && !self.stopping && self.no_writes();
+        let quiet = !self.meta.clean && !self.stopping && self.no_writes() && !self.is_clogged();
         (quiet && !self.broken).then(|| self.meta.last_write + self.config.safe_mode_delay)
     }
 
@@ -185,7 +192,9 @@ impl<X: Defects> Array<X> {
             if !member.is_current() || !wanted(index) {
                 continue;
             }
+            // A log that need not be written may list too much, never too little.
             if member.bad_changed
+                && (member.log_awaited || !member.clogged)
                 && let Some((sector, log)) = emit_log(member)
             {
                 member.bad_changed = false;
@@ -201,6 +210,7 @@ impl<X: Defects> Array<X> {
             superblock.events = events;
             superblock.utime = now;
             superblock.resync = resync;
+            update.rebuilt_before.push((index, superblock.recovery_offset));
             superblock.recovery_offset = recovered;
             superblock.bad_blocks_recorded = recorded;
             let mut bytes = superblock.emit();
@@ -230,10 +240,14 @@ impl<X: Defects> Array<X> {
             // could land last.
             return;
         }
-        let Phase::Flushing { update, .. } = std::mem::replace(&mut self.meta.phase, Phase::Idle)
+        let Phase::Flushing { mut update, .. } =
+            std::mem::replace(&mut self.meta.phase, Phase::Idle)
         else {
             unreachable!("the header follows the flush")
         };
+        if update.refused {
+            update = self.claim_less(update);
+        }
         let mut writes = self.bitmap_headers(&update);
         writes.extend(update.logs.iter().cloned());
         writes.retain(|(member, ..)| self.members[*member].is_current());
@@ -244,6 +258,34 @@ impl<X: Defects> Array<X> {
         for (member, sector, data) in writes {
             self.issue(member, sector, Op::Write(data, Durability::Fua), Owner::Meta);
         }
+    }
+
+    /// The same update without what a refused flush was to make true.
+    fn claim_less(&mut self, update: Update) -> Update {
+        if self.meta.clean {
+            // Durable only when this update is: the next write waits for it.
+            self.meta.clean = false;
+            self.meta.dirty_generation = self.meta.wanted;
+        }
+        for (member, ..) in &update.logs {
+            self.members[*member].bad_changed = true;
+        }
+        let told: Vec<usize> = update.supers.iter().map(|(member, ..)| *member).collect();
+        let mut less = self.compose(|member| told.contains(&member));
+        for (member, _, bytes) in &mut less.supers {
+            if !self.members[*member].clogged {
+                continue;
+            }
+            let before = update.rebuilt_before.iter().find(|(other, _)| other == member);
+            let superblock = self.members[*member].superblock_mut();
+            superblock.recovery_offset = before.and_then(|(_, offset)| *offset);
+            let len = bytes.len();
+            let mut emitted = superblock.emit();
+            emitted.resize(len, 0);
+            *bytes = Payload::from_slice(&emitted);
+        }
+        less.generation = update.generation;
+        less
     }
 
     /// The bitmap's first page with the new events count, for every member.
@@ -266,6 +308,10 @@ impl<X: Defects> Array<X> {
         else {
             unreachable!("a header was being written")
         };
+        for (member, ..) in &update.logs {
+            let member = &mut self.members[*member];
+            member.log_awaited &= member.bad_changed;
+        }
         self.write_supers(update);
     }
 
@@ -310,12 +356,13 @@ impl<X: Defects> Array<X> {
 
     /// A member's bitmap header or log could not be written, so its superblock must not go ahead
     /// of them. Full is nobody's defect, and the member is then one update behind; but bad blocks
-    /// that cannot be put on record are a log without room.
+    /// that must be on record and cannot are a log without room.
     fn header_failed(&mut self, member: usize, fault: Fault) {
         let Phase::Header { update, .. } = &mut self.meta.phase else { return };
         update.supers.retain(|(other, ..)| *other != member);
         let unlogged = update.logs.iter().any(|(other, ..)| *other == member);
-        if fault == Fault::Full && !unlogged {
+        if fault == Fault::Full && !(unlogged && self.members[member].log_awaited) {
+            self.members[member].bad_changed |= unlogged;
             self.events.push_back(Event::NoSpace { member, sector: 0, sectors: 0 });
             return;
         }
@@ -347,7 +394,10 @@ impl<X: Defects> Array<X> {
 
     pub(super) fn meta_answered(&mut self, member: usize, result: Result<(), Fault>) {
         if let Err(fault) = result {
-            if matches!(self.meta.phase, Phase::Flushing { .. }) {
+            if let (Phase::Flushing { update, .. }, Fault::Full) = (&mut self.meta.phase, fault) {
+                update.refused = true;
+                self.cannot_flush(member);
+            } else if matches!(self.meta.phase, Phase::Flushing { .. }) {
                 self.members[member].unflushed = true;
                 if !self.fail(member, FailReason::Flush(fault)) {
                     self.abandon_update();
@@ -393,7 +443,7 @@ impl<X: Defects> Array<X> {
         if !self.intent_settled() || !matches!(self.meta.phase, Phase::Idle) {
             return;
         }
-        if !self.meta.clean && !self.broken && !self.config.read_only {
+        if !self.meta.clean && !self.broken && !self.config.read_only && !self.is_clogged() {
             self.meta.clean = true;
             self.meta.request();
         }
@@ -401,7 +451,7 @@ impl<X: Defects> Array<X> {
             // Nobody else turns the wheel now.
             return self.step_meta();
         }
-        let unflushed = |m: &super::Member| m.is_writable() && m.needs_flush();
+        let unflushed = |m: &super::Member| m.is_writable() && m.needs_flush() && !m.clogged;
         if self.members.iter().any(unflushed) && !self.broken {
             return self.flush_first(Update::default());
         }

@@ -124,6 +124,9 @@ pub(crate) struct Identity {
     pub(crate) block_bytes: u32,
 }
 
+/// What is bad in parts is tried in blocks of so many sectors first, and then sector by sector.
+const BLOCK_SECTORS: u64 = 8;
+
 /// Stained ranges remembered one by one.
 const MAX_STAINS: usize = 1024;
 
@@ -338,6 +341,7 @@ impl<X: Defects> Array<X> {
         }
         if matches!(completion.op, Op::Flush) {
             device.flushing -= 1;
+            device.clogged &= completion.result.is_err();
         }
         // An answer nobody waits for any more comes from a request that was given up.
         let Some(io) = self.ios.remove(key) else {
@@ -486,12 +490,43 @@ impl<X: Defects> Array<X> {
     fn flushed(&mut self, op: Key, member: usize, result: Result<(), Fault>) {
         if let Err(fault) = result {
             self.members[member].unflushed = true;
-            if !self.fail(member, crate::event::FailReason::Flush(fault)) {
+            if fault == Fault::Full {
+                self.cannot_flush(member);
+                self.stain_undurable();
+                self.ops[op].fault.get_or_insert(fault);
+            } else if !self.fail(member, crate::event::FailReason::Flush(fault)) {
                 self.ops[op].fault.get_or_insert(fault);
             }
             self.ops[op].gate = self.meta.wanted();
         }
         self.unit_done(op, Ok(()));
+    }
+
+    /// A member has no room to make durable what it took. That is nobody's defect; but as long as
+    /// it is so, nothing may be called clean.
+    fn cannot_flush(&mut self, member: usize) {
+        self.members[member].unflushed = true;
+        self.members[member].clogged = true;
+        self.events.push_back(Event::NoSpace { member, sector: 0, sectors: 0 });
+    }
+
+    /// Whether some member has no room to make durable what it took.
+    fn is_clogged(&self) -> bool {
+        self.members.iter().any(|member| member.clogged && member.is_writable())
+    }
+
+    /// What was written since the last flush may be gone from one member: it stays marked for
+    /// resync. Without a bitmap nobody knows where that is.
+    fn stain_undurable(&mut self) {
+        if !self.layout.shape().level.is_redundant() {
+            return;
+        }
+        let first = self.intent.as_mut().map_or(Some(0), Intent::pin_all_set);
+        if let Some(first) = first {
+            self.stain(first, first);
+        }
+        // Trying again at once would find it as full.
+        self.sync_held = true;
     }
 
     /// Sends a request to a member. `sector` counts from the start of the device.
@@ -685,6 +720,14 @@ impl<X: Defects> Array<X> {
             intent.end(start..end, self.now);
         }
         self.meta.touch(self.now);
+    }
+
+    /// Into pieces of how many sectors a range is cut that does not succeed as a whole: blocks, then
+    /// the array's own blocks, mostly single sectors; `None` if it is no larger than that.
+    fn finer_grain(&self, range: &std::ops::Range<u64>) -> Option<u64> {
+        let unit = u64::from(self.identity.block_bytes) / SECTOR_BYTES;
+        let crosses = |grain: u64| range.start / grain < (range.end - 1) / grain;
+        [BLOCK_SECTORS.max(unit), unit].into_iter().find(|&grain| crosses(grain))
     }
 
     fn bytes_of(sectors: u64) -> usize {

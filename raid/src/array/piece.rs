@@ -4,7 +4,8 @@
 //!
 //! - A *read* goes to one copy. When that fails, another answers, and what was read is written
 //!   back where it could not be read. When no copy can give the whole range, it is cut into
-//!   blocks and each tries all copies: two copies bad in different places lose nothing.
+//!   blocks, and those into sectors, and each tries all copies: two copies bad in different
+//!   places lose nothing.
 //! - A *write* goes to every copy that takes writes, the ones being rebuilt included. It is done
 //!   when each copy is written, recorded as bad there, or failed, and some copy that is in sync
 //!   holds each block.
@@ -15,15 +16,12 @@ use holdfast_core::slab::Key;
 
 use super::leg::{Leg, Owner, Written};
 use super::locks::Mode;
-use super::{Array, Defects, Kind, State, Unit};
+use super::{Array, BLOCK_SECTORS, Defects, Kind, State, Unit};
 use crate::event::Event;
 use crate::layout::{Layout, Place};
 
 /// The longest piece, in sectors.
 const PIECE_SECTORS: u64 = 2048;
-
-/// The smallest range worth trying by itself after a read error, in sectors.
-const BLOCK_SECTORS: u64 = 8;
 
 /// A range of a request with all its copies.
 #[derive(Debug)]
@@ -39,6 +37,8 @@ pub(super) struct Piece {
     fault: Option<Fault>,
     /// Nobody else has it: late members are waited for.
     patient: bool,
+    /// Part of a block whose read errors have been counted.
+    fragment: bool,
 }
 
 #[derive(Debug)]
@@ -117,6 +117,7 @@ impl<X: Defects> Array<X> {
             work,
             fault: None,
             patient: false,
+            fragment: false,
         };
         let piece = self.pieces.insert(piece);
         self.lock(sector, sector + sectors, mode, Unit::Piece(piece));
@@ -141,8 +142,10 @@ impl<X: Defects> Array<X> {
 
     /// Sends a read to the copy that suits best; cuts the piece where no copy has all of it.
     fn read_piece(&mut self, key: Key) {
-        if self.copies_could_flip(key) {
-            self.shatter_piece(key);
+        while self.copies_could_flip(key)
+            && let Some(grain) = self.finer_piece(key)
+        {
+            self.shatter_piece(key, grain);
         }
         let Some((copy, sectors)) = self.choose_copy(key) else {
             return self.no_copy_left(key);
@@ -198,7 +201,7 @@ impl<X: Defects> Array<X> {
         ranked.min().map(|(_, index, sectors)| (index, sectors))
     }
 
-    /// Whether copies may differ and some are bad in places: then each block is read by itself, from
+    /// Whether copies may differ and some are bad in places: then each sector is read by itself, from
     /// the copy that any other reader of it would choose.
     fn copies_could_flip(&self, key: Key) -> bool {
         let piece = &self.pieces[key];
@@ -210,20 +213,25 @@ impl<X: Defects> Array<X> {
         !self.trusted(piece.sector, piece.sector + piece.sectors) && piece.copies.iter().any(bad)
     }
 
-    /// Cuts a piece of several blocks and lets each try the copy again that failed as a whole.
+    /// Cuts a piece and lets each part try the copy again that failed as a whole.
     fn shatter_and_retry(&mut self, key: Key, copy: usize) {
-        let piece = &mut self.pieces[key];
-        if piece.sector / BLOCK_SECTORS < (piece.sector + piece.sectors - 1) / BLOCK_SECTORS {
-            piece.copies[copy].state = CopyState::Idle;
-            self.shatter_piece(key);
+        if let Some(grain) = self.finer_piece(key) {
+            self.pieces[key].copies[copy].state = CopyState::Idle;
+            self.shatter_piece(key, grain);
         }
     }
 
-    /// Cuts a piece into blocks.
-    fn shatter_piece(&mut self, mut key: Key) {
+    fn finer_piece(&self, key: Key) -> Option<u64> {
+        let piece = &self.pieces[key];
+        self.finer_grain(&(piece.sector..piece.sector + piece.sectors))
+    }
+
+    /// Cuts a piece at every multiple of so many sectors.
+    fn shatter_piece(&mut self, mut key: Key, grain: u64) {
+        self.pieces[key].fragment |= grain < BLOCK_SECTORS;
         loop {
             let piece = &self.pieces[key];
-            let first = BLOCK_SECTORS - piece.sector % BLOCK_SECTORS;
+            let first = grain - piece.sector % grain;
             if piece.sectors <= first {
                 return;
             }
@@ -252,6 +260,7 @@ impl<X: Defects> Array<X> {
             work: Work::Read,
             fault: piece.fault,
             patient: piece.patient,
+            fragment: piece.fragment,
         };
         piece.sectors = sectors;
         self.ops[rest.op].left += 1;
@@ -261,8 +270,10 @@ impl<X: Defects> Array<X> {
         rest
     }
 
-    /// No copy could give the range as a whole: try block by block, or give up on a single block.
+    /// No copy could give the range as a whole: try smaller parts, or give up on a single one.
     fn no_copy_left(&mut self, key: Key) {
+        let partly_listed = self.some_copy_has_part(key);
+        let finer = self.finer_piece(key);
         let piece = &mut self.pieces[key];
         let late = |copy: &&mut Copy| copy.state == CopyState::Failed(Fault::Timeout);
         if !piece.patient && self.config.member_deadline.is_some() {
@@ -275,13 +286,13 @@ impl<X: Defects> Array<X> {
             .copies
             .iter()
             .any(|copy| matches!(&copy.state, CopyState::Failed(fault) if readable(fault)));
-        if tried && piece.sectors > BLOCK_SECTORS {
+        if let Some(grain) = finer.filter(|_| tried || partly_listed) {
             for copy in &mut piece.copies {
                 if matches!(copy.state, CopyState::Failed(Fault::Medium | Fault::Corrupt)) {
                     copy.state = CopyState::Idle;
                 }
             }
-            self.shatter_piece(key);
+            self.shatter_piece(key, grain);
             return self.read_piece(key);
         }
         let (sector, sectors) = (piece.sector, piece.sectors);
@@ -295,6 +306,18 @@ impl<X: Defects> Array<X> {
         self.finish_piece(key, Err(fault));
     }
 
+    /// Whether a member there holds some of the range and has the rest listed as bad.
+    fn some_copy_has_part(&self, key: Key) -> bool {
+        let piece = &self.pieces[key];
+        piece.copies.iter().any(|copy| {
+            self.member_on(copy.place.slot).is_some_and(|member| {
+                let (start, end) = (copy.place.sector, copy.place.sector + piece.sectors);
+                (start..end).any(|sector| self.members[member].can_read(sector, 1))
+                    && !self.members[member].can_read(start, piece.sectors)
+            })
+        })
+    }
+
     /// Why no copy could even be asked: bad blocks where a member is there, else it is gone.
     fn missing_fault(&self, key: Key) -> Fault {
         let there = |slot: u32| self.member_on(slot).is_some();
@@ -304,6 +327,10 @@ impl<X: Defects> Array<X> {
         } else {
             Fault::Gone
         }
+    }
+
+    pub(super) fn piece_is_fragment(&self, key: Key) -> bool {
+        self.pieces[key].fragment
     }
 
     pub(super) fn piece_is_patient(&self, key: Key) -> bool {
@@ -469,9 +496,10 @@ impl<X: Defects> Array<X> {
         let (start, end) = (piece.sector, piece.sector + piece.sectors);
         let full = piece.copies.iter().any(|c| c.state == CopyState::Failed(Fault::Full));
         let faultless = piece.copies.iter().all(|copy| copy.state == CopyState::Done);
+        let held = self.holds(key) && (faultless || self.list_missed_copies(key));
         let result = match () {
             () if full => Err(Fault::Full),
-            () if self.holds(key) && (faultless || self.list_missed_copies(key)) => Ok(()),
+            () if held => Ok(()),
             () => Err(self.write_fault(key)),
         };
         if let Err(fault) = result {
@@ -497,22 +525,27 @@ impl<X: Defects> Array<X> {
         self.finish_piece(key, result);
     }
 
-    /// What a member in service has missed, because it could not be spared, must not be read from
-    /// it: it is recorded as bad. False if a log has no room for that.
+    /// What a member in service has missed, because it could not be spared or has no room, must not
+    /// be read from it: it is recorded as bad. False if a log has no room for that.
     fn list_missed_copies(&mut self, key: Key) -> bool {
         let piece = &self.pieces[key];
-        let missed: Vec<(usize, u64)> = piece
+        let missed = |copy: &Copy| match copy.state {
+            CopyState::Failed(fault) => {
+                Some((self.member_on(copy.place.slot)?, copy.place.sector, fault))
+            }
+            _ => None,
+        };
+        let missed: Vec<(usize, u64, Fault)> = piece
             .copies
             .iter()
-            .filter(|copy| matches!(copy.state, CopyState::Failed(_)))
-            .filter_map(|copy| Some((self.member_on(copy.place.slot)?, copy.place.sector)))
-            .filter(|(member, _)| matches!(self.members[*member].state, State::InSync { .. }))
+            .filter_map(missed)
+            .filter(|(member, ..)| matches!(self.members[*member].state, State::InSync { .. }))
             .collect();
         let sectors = piece.sectors;
         let mut listed = true;
-        for (member, sector) in missed {
+        for (member, sector, fault) in missed {
             let start = self.members[member].data_offset() + sector;
-            listed &= self.record_bad(member, start..start + sectors);
+            listed &= self.record_missed(member, start..start + sectors, fault);
         }
         listed
     }

@@ -1,4 +1,5 @@
-//! Cutting a band into blocks that try by themselves.
+//! Cutting a band into parts that try by themselves: blocks of 4 KiB, and sectors where a block
+//! does not succeed either.
 //!
 //! When some member is bad in some of its sectors only, the rows it spoils are few, and the others
 //! should not suffer for them: two members unreadable in different places lose nothing.
@@ -9,17 +10,14 @@ use holdfast_core::block::Fault;
 use holdfast_core::slab::Key;
 
 use super::band::{Band, CellState, ReadPhase, Work};
-use super::{Array, Defects, State, Unit};
-
-/// The smallest range worth trying by itself, in sectors.
-const BLOCK_SECTORS: u64 = 8;
+use super::{Array, BLOCK_SECTORS, Defects, State, Unit};
 
 impl<X: Defects> Array<X> {
     /// Whether parts of the rows may fare better than the whole: some member there is bad in some
     /// of its sectors only.
     pub(super) fn can_shatter(&self, key: Key) -> bool {
         let band = &self.bands[key];
-        band.rows.start / BLOCK_SECTORS < (band.rows.end - 1) / BLOCK_SECTORS
+        self.finer_grain(&band.rows).is_some()
             && (0..self.slots.len()).any(|slot| {
                 let Some(member) = self.member_on(slot as u32) else {
                     return false;
@@ -35,14 +33,15 @@ impl<X: Defects> Array<X> {
             })
     }
 
-    /// Cuts a band into blocks under the same lock. What was read so far is read again.
+    /// Cuts a band into smaller ones under the same lock. What was read so far is read again.
     pub(super) fn shatter_band(&mut self, key: Key) {
         let band = self.bands.remove(key).expect("a running band");
+        let grain = self.finer_grain(&band.rows).expect("a band that can be cut");
         let lock = band.lock.expect("a running band has its lock");
         let mut pieces: Vec<Range<u64>> = Vec::new();
         let mut lo = band.rows.start;
         while lo < band.rows.end {
-            let hi = (lo / BLOCK_SECTORS * BLOCK_SECTORS + BLOCK_SECTORS).min(band.rows.end);
+            let hi = (lo / grain * grain + grain).min(band.rows.end);
             pieces.push(lo..hi);
             lo = hi;
         }
@@ -73,6 +72,7 @@ impl<X: Defects> Array<X> {
             let mut block = Band::new(band.stripe, rows, work, reserved);
             reserved = 0;
             block.lock = Some(lock);
+            block.fragment = grain < BLOCK_SECTORS;
             if band.is_write()
                 && let Some(intent) = &mut self.intent
             {

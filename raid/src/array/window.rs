@@ -1,8 +1,11 @@
 //! A window of a pass: a range locked against everybody else, read from all members that can be
 //! read, compared or recovered, and mended.
 //!
-//! A window in which some member cannot be read is shattered into blocks first, so that one bad
-//! sector costs one block and not the window.
+//! A window in which some member cannot be read is shattered into blocks first, and a block that is
+//! lost, or whose redundancy is not to be trusted, into sectors: one bad sector costs itself.
+//!
+//! A member that is too slow is left out where the others can answer for it: in a recovery and a
+//! check. A resync or a repair exists because they cannot, and waits.
 
 use std::ops::Range;
 
@@ -13,13 +16,10 @@ use holdfast_core::slab::Key;
 
 use super::leg::{Leg, Written};
 use super::locks::Mode;
-use super::{Array, Defects, State, Unit};
+use super::{Array, BLOCK_SECTORS, Defects, State, Unit};
 use crate::event::Event;
 use crate::layout::Layout;
 use crate::sync::Action;
-
-/// The smallest range worth trying by itself, in sectors.
-const BLOCK_SECTORS: u64 = 8;
 
 /// A range being passed over.
 #[derive(Debug)]
@@ -37,6 +37,10 @@ pub(super) struct Window {
     phase: Phase,
     /// Some member had no room for what the window wanted to write.
     spoiled: bool,
+    /// Nobody else has it: late members are waited for.
+    pub(super) patient: bool,
+    /// Part of a block whose read errors have been counted.
+    pub(super) fragment: bool,
 }
 
 /// One member's share of a window.
@@ -55,6 +59,13 @@ enum Phase {
     New,
     Reading,
     Writing,
+}
+
+impl WindowCell {
+    /// The medium would not give it.
+    const fn is_unreadable(&self) -> bool {
+        matches!(self.unread, Some(Fault::Medium | Fault::Corrupt))
+    }
 }
 
 impl Window {
@@ -122,6 +133,8 @@ impl<X: Defects> Array<X> {
             left: 0,
             phase: Phase::New,
             spoiled: false,
+            patient: false,
+            fragment: false,
         };
         let key = self.windows.insert(window);
         self.lock(start, end, Mode::Exclusive, Unit::Window(key));
@@ -139,12 +152,20 @@ impl<X: Defects> Array<X> {
         self.windows[key].phase = Phase::Reading;
         let (sectors, bytes) = (self.windows[key].sectors(), self.windows[key].bytes());
         let one_is_enough = !self.windows[key].targets.is_empty();
+        if one_is_enough
+            && self.some_cell_partly_bad(key)
+            && !self.window_is_trusted(key)
+            && let Some(grain) = self.finer_window(key)
+        {
+            return self.shatter_window(key, grain);
+        }
         let mut reads = Vec::new();
         for (index, cell) in self.windows[key].cells.iter().enumerate() {
             if one_is_enough && self.windows[key].targets.contains(&cell.slot) {
                 continue;
             }
-            let Some(member) = self.member_on(cell.slot).filter(|_| cell.unread.is_none()) else {
+            let wanted = cell.unread.is_none() && cell.buf.is_none();
+            let Some(member) = self.member_on(cell.slot).filter(|_| wanted) else {
                 continue;
             };
             if self.members[member].can_read(cell.sector, sectors) {
@@ -180,20 +201,87 @@ impl<X: Defects> Array<X> {
     fn window_is_read(&mut self, key: Key) {
         let window = &self.windows[key];
         let recovering = !window.targets.is_empty();
-        let failed = window.cells.iter().any(|cell| cell.unread.is_some());
+        let failed = window.cells.iter().any(WindowCell::is_unreadable);
         let got = window.cells.iter().any(|cell| cell.buf.is_some());
+        let untrusted = !self.window_is_trusted(key);
+        if failed
+            && untrusted
+            && !got
+            && let Some(grain) = self.finer_window(key)
+        {
+            // Where copies may differ, only the bad sector itself may come from another.
+            return self.shatter_window(key, grain);
+        }
         if recovering && !got && window.cells.iter().any(|cell| self.untried(key, cell)) {
             // The source failed; another copy may do.
             return self.read_window(key);
         }
-        let partly_bad = window.cells.iter().any(|cell| self.partly_bad(key, cell));
-        if (failed || partly_bad) && window.sectors() > BLOCK_SECTORS && !(recovering && got) {
-            return self.shatter_window(key);
+        if !self.window_has_enough(key) && self.window_is_patient_now(key) {
+            return self.read_window(key);
+        }
+        if (failed || self.some_cell_partly_bad(key))
+            && !(recovering && got)
+            && let Some(grain) = self.finer_window(key)
+            && (grain >= BLOCK_SECTORS || untrusted)
+        {
+            return self.shatter_window(key, grain);
         }
         match &self.layout {
             Layout::Parity(_) => self.judge_rows(key),
             Layout::Mapped(_) => self.judge_copies(key),
         }
+    }
+
+    /// Whether what has been read says what every member of the window should hold.
+    fn window_has_enough(&self, key: Key) -> bool {
+        let got = self.windows[key].cells.iter().filter(|cell| cell.buf.is_some()).count();
+        got >= self.cells_needed()
+    }
+
+    fn cells_needed(&self) -> usize {
+        match &self.layout {
+            Layout::Parity(parity) => parity.data_members() as usize,
+            Layout::Mapped(_) => 1,
+        }
+    }
+
+    /// Members that were too slow are asked again, and waited for; false if there are none.
+    fn window_is_patient_now(&mut self, key: Key) -> bool {
+        let window = &mut self.windows[key];
+        if window.patient {
+            return false;
+        }
+        window.patient = true;
+        let mut any = false;
+        for cell in window.cells.iter_mut().filter(|cell| cell.unread == Some(Fault::Timeout)) {
+            (cell.unread, any) = (None, true);
+        }
+        any
+    }
+
+    /// Whether a recovery or a check can do without a member that is too slow.
+    pub(super) fn window_has_alternative(&self, key: Key, cell: u32) -> bool {
+        let action = self.pass.as_ref().map(super::pass::Pass::action);
+        if !matches!(action, Some(Action::Recover | Action::Check { .. })) {
+            return false;
+        }
+        let others = self.windows[key].cells.iter().enumerate();
+        let others = others.filter(|(index, _)| *index as u32 != cell);
+        let give = |other: &WindowCell| other.buf.is_some() || self.untried(key, other);
+        others.filter(|(_, other)| give(other)).count() >= self.cells_needed()
+    }
+
+    fn finer_window(&self, key: Key) -> Option<u64> {
+        self.finer_grain(&self.windows[key].range)
+    }
+
+    fn window_is_trusted(&self, key: Key) -> bool {
+        let range = &self.windows[key].range;
+        self.trusted(range.start, range.end)
+    }
+
+    fn some_cell_partly_bad(&self, key: Key) -> bool {
+        self.windows[key].cells.iter().any(|cell| self.partly_bad(key, cell))
     }
 
     fn untried(&self, key: Key, cell: &WindowCell) -> bool {
@@ -215,21 +303,22 @@ impl<X: Defects> Array<X> {
             && !member.can_read(cell.sector, self.windows[key].sectors())
     }
 
-    /// Cuts a window into blocks under the same lock; each reads for itself.
-    fn shatter_window(&mut self, key: Key) {
+    /// Cuts a window into smaller ones under the same lock; each reads for itself.
+    fn shatter_window(&mut self, key: Key, grain: u64) {
         let window = self.windows.remove(key).expect("a running window");
         let lock = window.lock.expect("a running window has its lock");
-        let count = window.sectors().div_ceil(BLOCK_SECTORS) as u32;
+        let (first, end) = (window.range.start / grain, window.range.end.div_ceil(grain));
+        let count = (end - first) as u32;
         self.locks.share(lock, count - 1);
         if let Some(pass) = &mut self.pass {
             pass.more_windows(window.pass_start, count - 1);
         }
-        for index in 0..u64::from(count) {
-            let skip = index * BLOCK_SECTORS;
-            let start = window.range.start + skip;
+        for part in first..end {
+            let start = (part * grain).max(window.range.start);
+            let skip = start - window.range.start;
             let block = Window {
                 pass_start: window.pass_start,
-                range: start..(start + BLOCK_SECTORS).min(window.range.end),
+                range: start..((part + 1) * grain).min(window.range.end),
                 lock: Some(lock),
                 cells: window
                     .cells
@@ -245,14 +334,22 @@ impl<X: Defects> Array<X> {
                 left: 0,
                 phase: Phase::New,
                 spoiled: false,
+                patient: window.patient,
+                fragment: grain < BLOCK_SECTORS,
             };
             let block = self.windows.insert(block);
             self.ready.push_back(Unit::Window(block));
         }
     }
 
-    /// Nobody has this block any more: the targets must not pretend to.
+    /// Nobody has all of this range any more. Parts of it may be there; of the rest the targets must
+    /// not pretend to have it.
     pub(super) fn window_is_lost(&mut self, key: Key, targets: &[u32], missing: &[u32]) {
+        if self.window_is_lost_in_parts(key)
+            && let Some(grain) = self.finer_window(key)
+        {
+            return self.shatter_window(key, grain);
+        }
         let window = &self.windows[key];
         let sectors = window.sectors();
         let fault = window.cells.iter().find_map(|c| c.unread).unwrap_or(Fault::Medium);
@@ -272,6 +369,14 @@ impl<X: Defects> Array<X> {
             }
         }
         self.finish_window(key);
+    }
+
+    /// Whether what spoils a lost window is something that may have spared some of its sectors.
+    fn window_is_lost_in_parts(&self, key: Key) -> bool {
+        let window = &self.windows[key];
+        window.cells.iter().any(WindowCell::is_unreadable)
+            || self.some_cell_partly_bad(key)
+            || self.stained.first_overlap(window.range.clone()).is_some()
     }
 
     /// The array sectors that live on the missing slots where a window starts.

@@ -28,6 +28,11 @@ struct Entry {
 }
 
 impl Cache {
+    /// Whether everything is durable.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Write `number` is about to replace these contents of blocks from `block` on.
     pub(super) fn note(&mut self, number: u64, block: u64, old: &[u8]) {
         self.old.extend_from_slice(old);

@@ -388,6 +388,8 @@ impl SimDisk {
                 result
             }
             Op::Zero(_) | Op::Discard(_) => self.write(sector, None, sectors),
+            // Room for what was taken is sought when it has to last (delayed allocation).
+            Op::Flush if self.defects.full && !self.cache.is_empty() => Err(Fault::Full),
             Op::Flush => {
                 if !self.defects.lying {
                     self.cache.flushed(covers);

@@ -1,7 +1,7 @@
 //! The acts of a script, one by one.
 
 use holdfast_raid::array::AddMember;
-use holdfast_raid::integrity::{self, Guarded};
+use holdfast_raid::integrity::{self, Guarded, Scheme};
 use holdfast_raid::layout::Place;
 use holdfast_raid::superblock::Uuid;
 use holdfast_raid::{Action, Defects};
@@ -193,13 +193,17 @@ impl<X: Defects> Run<'_, X> {
         Ok(())
     }
 
-    /// Device sectors of a spot in a disk's data, in whole blocks of 4 KiB: in smaller pieces the
-    /// array heals nothing, so in smaller pieces nothing is lost.
+    /// Device sectors of a spot in a disk's data.
     fn spot(&mut self, disk: usize, sector: u64, sectors: u64) -> (u64, u64) {
         let offset = self.array().status().members[disk].data_offset;
         let room = self.script.setup.disk_sectors;
-        let start = sector % room / 8 * 8;
-        let end = (sector % room + sectors.max(1)).next_multiple_of(8).min(room);
+        // Behind a guard the smallest thing that is lost is a block.
+        let grain = match self.scheme() {
+            Scheme::None => 1,
+            _ => integrity::BLOCK_SECTORS,
+        };
+        let start = sector % room / grain * grain;
+        let end = (sector % room + sectors.max(1)).next_multiple_of(grain).min(room);
         (offset + start, offset + end)
     }
 

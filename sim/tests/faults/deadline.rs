@@ -1,6 +1,7 @@
 //! Members that take too long.
 
 use super::*;
+use holdfast_raid::Action;
 use holdfast_raid::config::LateWrite;
 use holdfast_sim::decor::{Effect, Kinds, Rule};
 
@@ -140,5 +141,71 @@ fn a_straggling_member_costs_time_and_nothing_else() {
         assert_eq!(rig.read_all().unwrap(), data, "{recipe:?}");
         rig.write(0, &data).unwrap();
         assert_eq!(state(&rig, 0), MemberState::InSync, "{recipe:?}");
+    }
+}
+
+/// Whether a pass that was told to begin has come to its end.
+fn has_ended(rig: &mut Rig<Disk>, within: Duration) -> bool {
+    rig.pass(within);
+    rig.array().status().sync.is_none()
+}
+
+#[test]
+fn a_check_does_without_a_member_that_is_stuck() {
+    for recipe in redundant() {
+        let (mut rig, data) = filled_with(&recipe, impatient(LateWrite::Wait));
+        faults(&mut rig, 1).add(stick(Kinds::READ));
+        rig.array_mut().start(Action::Check { locate: false }).unwrap();
+        assert!(has_ended(&mut rig, Duration::from_secs(60)), "{recipe:?}");
+        assert_eq!(slow_events(&rig.take_events(), 1), 1, "{recipe:?}");
+        faults(&mut rig, 1).release();
+        assert_eq!(rig.check(), 0, "{recipe:?}");
+        assert_eq!(rig.read_all().unwrap(), data, "{recipe:?}");
+    }
+}
+
+#[test]
+fn a_rebuild_reads_elsewhere_when_a_survivor_is_stuck() {
+    for (level, members) in [(Level::Raid1, 3), (Level::Raid6, 5)] {
+        let recipe = Recipe::of(level, members).spares(1);
+        let (mut rig, data) = filled_with(&recipe, impatient(LateWrite::Wait));
+        faults(&mut rig, 0).add(stick(Kinds::READ));
+        rig.array_mut().fail_member(2).unwrap();
+        assert!(has_ended(&mut rig, Duration::from_secs(60)), "{level}");
+        assert_eq!(state(&rig, members), MemberState::InSync, "{level}");
+        faults(&mut rig, 0).release();
+        assert_eq!(rig.read_all().unwrap(), data, "{level}");
+        assert_eq!(rig.check(), 0, "{level}");
+    }
+}
+
+#[test]
+fn a_rebuild_waits_for_the_only_survivor() {
+    for (level, members) in [(Level::Raid1, 2), (Level::Raid5, 3)] {
+        let recipe = Recipe::of(level, members).spares(1);
+        let (mut rig, data) = filled_with(&recipe, impatient(LateWrite::Wait));
+        faults(&mut rig, 0).add(stick(Kinds::READ));
+        rig.array_mut().fail_member(1).unwrap();
+        assert!(!has_ended(&mut rig, Duration::from_secs(60)), "{level}");
+        faults(&mut rig, 0).release();
+        assert!(has_ended(&mut rig, Duration::from_secs(60)), "{level}");
+        assert_eq!(member(&rig, members).bad_sectors, 0, "{level}: late is not lost");
+        assert_eq!(rig.read_all().unwrap(), data, "{level}");
+        assert_eq!(rig.check(), 0, "{level}");
+    }
+}
+
+#[test]
+fn a_resync_waits_because_nobody_can_answer_for_a_member_in_doubt() {
+    for recipe in redundant() {
+        let (mut rig, _) = filled_with(&recipe, impatient(LateWrite::Wait));
+        rig.write(0, &noise(8, 4096)).unwrap();
+        let disks = power_cut(rig, 3);
+        let mut rig = open(disks, impatient(LateWrite::Wait)).unwrap();
+        faults(&mut rig, 1).add(stick(Kinds::READ));
+        assert!(!has_ended(&mut rig, Duration::from_secs(60)), "{recipe:?}");
+        faults(&mut rig, 1).release();
+        assert!(has_ended(&mut rig, Duration::from_secs(60)), "{recipe:?}");
+        assert_eq!(rig.check(), 0, "{recipe:?}: members agree");
     }
 }

@@ -66,6 +66,38 @@ fn parity_members_bad_in_different_rows_lose_nothing() {
 }
 
 #[test]
+fn members_bad_in_different_sectors_of_one_block_lose_nothing() {
+    for recipe in redundant() {
+        let (mut rig, data) = filled(&recipe);
+        for index in 0..recipe.members.len() as u64 {
+            faults(&mut rig, index as usize).add(Rule::latent(DATA + index..DATA + index + 1));
+        }
+        for at in [0, 512, 1024, 1536] {
+            assert_eq!(rig.read(at, 512).unwrap(), data[at..at + 512], "{recipe:?}: {at}");
+        }
+        assert_eq!(rig.read_all().unwrap(), data, "{recipe:?}");
+        rig.check();
+        assert_eq!(rig.check(), 0, "{recipe:?}");
+    }
+}
+
+#[test]
+fn a_row_beyond_saving_takes_no_neighbour_with_it() {
+    let (mut rig, data) = filled(&Recipe::of(Level::Raid5, 3));
+    for index in 0..2 {
+        faults(&mut rig, index).add(Rule::latent(DATA + 3..DATA + 4));
+    }
+    for sector in 0..8 {
+        let at = sector * 512;
+        match rig.read(at, 512) {
+            Ok(bytes) => assert_eq!(bytes, data[at..at + 512], "sector {sector}"),
+            Err(fault) => assert_eq!((sector, fault), (3, Fault::Medium)),
+        }
+    }
+    assert_eq!(rig.read(0, 4096), MEDIUM);
+}
+
+#[test]
 fn two_bad_members_in_one_row_are_an_error_there_and_nowhere_else() {
     let (mut rig, data) = filled(&Recipe::of(Level::Raid5, 4));
     faults(&mut rig, 0).add(Rule::latent(DATA..DATA + 1));
@@ -115,6 +147,19 @@ fn read_errors_are_half_forgotten_every_hour() {
     assert_eq!(state(&rig, 0), MemberState::InSync, "20 became 10, and 10 more are 20");
     meet_errors(&mut rig, 30..31);
     assert_eq!(state(&rig, 0), MemberState::Faulty);
+}
+
+#[test]
+fn the_sectors_of_a_bad_block_are_not_counted_one_by_one() {
+    let (mut rig, _) = filled(&Recipe::of(Level::Raid6, 4));
+    rig.array_mut().fail_member(3).unwrap();
+    for index in [1, 2] {
+        faults(&mut rig, index).add(Rule::latent(DATA..DATA + 8));
+    }
+    for _ in 0..5 {
+        assert_eq!(rig.read(0, 4096), MEDIUM);
+    }
+    assert_eq!(state(&rig, 1), MemberState::InSync);
 }
 
 #[test]

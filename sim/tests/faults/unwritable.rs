@@ -177,6 +177,145 @@ fn a_failed_flush_fails_the_member_and_is_on_disk_before_the_answer() {
     }
 }
 
+fn no_room_to_flush() -> Rule {
+    Rule::new(Kinds::FLUSH, Effect::Fail(Fault::Full))
+}
+
+#[test]
+fn a_flush_without_room_is_an_error_that_fails_nobody_and_leaves_the_writes_marked() {
+    for recipe in redundant() {
+        let (mut rig, _) = filled(&recipe);
+        let data = noise(8, rig.size());
+        rig.write(0, &data).unwrap();
+        faults(&mut rig, 1).add(no_room_to_flush());
+        assert_eq!(rig.flush(), Err(Fault::Full), "{recipe:?}");
+        let no_space = |e: &Event| matches!(e, Event::NoSpace { member: 1, .. });
+        assert!(rig.take_events().iter().any(no_space), "{recipe:?}: says why");
+        rig.pass(Duration::from_secs(60));
+        let status = rig.array().status();
+        assert_eq!(status.members[1].state, MemberState::InSync, "{recipe:?}");
+        assert!(status.resync_from.is_some() && !status.clean, "{recipe:?}: {status:?}");
+        assert_eq!(
+            rig.flush(),
+            Err(Fault::Full),
+            "{recipe:?}: what was refused is still not there"
+        );
+        faults(&mut rig, 1).clear();
+        assert_eq!(rig.flush(), Ok(()), "{recipe:?}");
+        rig.array_mut().start_pending();
+        rig.pass(Duration::from_secs(60));
+        let status = rig.array().status();
+        assert!(status.resync_from.is_none() && status.clean, "{recipe:?}: {status:?}");
+        assert_eq!(rig.read_all().unwrap(), data, "{recipe:?}");
+        assert_eq!(rig.check(), 0, "{recipe:?}");
+    }
+}
+
+#[test]
+fn an_array_that_cannot_flush_is_not_called_clean_and_stops_all_the_same() {
+    for recipe in redundant() {
+        let (mut rig, _) = filled(&recipe);
+        let data = noise(8, rig.size());
+        rig.write(0, &data).unwrap();
+        faults(&mut rig, 1).add(no_room_to_flush());
+        rig.pass(Duration::from_secs(60));
+        assert!(!rig.array().status().clean, "{recipe:?}");
+        assert_eq!(state(&rig, 1), MemberState::InSync, "{recipe:?}");
+        let rig = open(at_rest(rig), Config::default()).unwrap();
+        assert!(rig.array().status().resync_from.is_some(), "{recipe:?}: unclean");
+    }
+}
+
+#[test]
+fn a_failure_is_put_on_record_although_another_member_cannot_flush() {
+    for recipe in [Recipe::of(Level::Raid1, 3), Recipe::of(Level::Raid6, 5)] {
+        let (mut rig, _) = filled(&recipe);
+        let data = noise(8, rig.size());
+        faults(&mut rig, 1).add(no_room_to_flush());
+        faults(&mut rig, 0).add(Rule::new(Kinds::WRITE, Effect::Fail(Fault::Transport)));
+        rig.write(0, &data).unwrap();
+        assert_eq!(state(&rig, 0), MemberState::Faulty, "{recipe:?}");
+        assert_eq!(state(&rig, 1), MemberState::InSync, "{recipe:?}");
+        for probe in &rig.probe()[1..] {
+            let superblock = probe.superblock.as_ref().unwrap();
+            assert_eq!(superblock.role_of(0), Role::Faulty, "{recipe:?}");
+        }
+        assert_eq!(rig.read_all().unwrap(), data, "{recipe:?}");
+    }
+}
+
+#[test]
+fn a_write_whose_region_cannot_be_marked_is_not_begun() {
+    for recipe in redundant() {
+        let recipe = Recipe { bitmap: Some(4096), ..recipe };
+        let (mut rig, data) = filled(&recipe);
+        let bitmap = rig.probe()[1].superblock.as_ref().unwrap().bitmap_sector().unwrap();
+        forget(&mut rig);
+        let rule = Rule::new(Kinds::WRITE, Effect::Fail(Fault::Full)).at(bitmap..bitmap + 8);
+        faults(&mut rig, 1).add(rule);
+        assert_eq!(rig.write(0, &noise(8, 4096)), Err(Fault::Full), "{recipe:?}");
+        let refused = |e: &Event| {
+            matches!(e, Event::RangeFailed { sector: 0, write: true, fault: Fault::Full, .. })
+        };
+        assert!(rig.take_events().iter().any(refused), "{recipe:?}: says so");
+        for index in 0..recipe.members.len() {
+            assert_eq!(rig.device(index).count(Kind::Write, DATA..u64::MAX), 0, "{recipe:?}");
+            assert_eq!(state(&rig, index), MemberState::InSync, "{recipe:?}");
+        }
+        assert_eq!(rig.read_all().unwrap(), data, "{recipe:?}");
+        faults(&mut rig, 1).clear();
+        let new = noise(9, 4096);
+        rig.write(0, &new).unwrap();
+        assert_eq!(rig.read(0, 4096).unwrap(), new, "{recipe:?}: room again");
+        assert_eq!(rig.check(), 0, "{recipe:?}");
+    }
+}
+
+#[test]
+fn what_a_full_member_missed_is_read_from_the_others() {
+    for recipe in redundant() {
+        let (mut rig, _) = filled(&recipe);
+        let home = home(&recipe);
+        faults(&mut rig, home).set_full(true);
+        let data = noise(8, 4096);
+        assert_eq!(rig.write(0, &data), Err(Fault::Full), "{recipe:?}");
+        // Its old contents are no help, and no harm when they cannot be read either.
+        faults(&mut rig, home).add(Rule::latent(DATA..DATA + 8));
+        assert_eq!(rig.read(0, 4096).unwrap(), data, "{recipe:?}");
+        faults(&mut rig, home).set_full(false);
+        rig.array_mut().start_pending();
+        rig.settle();
+        assert_eq!(member(&rig, home).bad_sectors, 0, "{recipe:?}: written again");
+        assert_eq!(rig.check(), 0, "{recipe:?}");
+        assert_eq!(rig.read(0, 4096).unwrap(), data, "{recipe:?}");
+    }
+}
+
+#[test]
+fn parity_that_missed_a_write_stands_in_for_nothing() {
+    // Stripe 0: slots 0 and 1 hold data, 2 parity.
+    let (mut rig, before) = filled(&Recipe::of(Level::Raid5, 3));
+    for full in [0, 2] {
+        faults(&mut rig, full).set_full(true);
+    }
+    let data = noise(8, 8192);
+    assert_eq!(rig.write(0, &data), Err(Fault::Full));
+    assert_eq!(rig.read(0, 4096).unwrap(), before[..4096], "each data member is there itself");
+    assert_eq!(rig.read(4096, 4096).unwrap(), data[4096..]);
+    faults(&mut rig, 1).add(Rule::latent(DATA..DATA + 8));
+    assert_eq!(rig.read(4096, 4096), MEDIUM, "not what parity and slot 0 make of it");
+    rig.write(4096, &data[4096..]).unwrap_err();
+    for full in [0, 2] {
+        faults(&mut rig, full).set_full(false);
+    }
+    rig.array_mut().start_pending();
+    rig.settle();
+    let seen = rig.read(0, 8192).unwrap();
+    assert_eq!(seen[4096..], data[4096..], "written again by the write that met no room elsewhere");
+    rig.array_mut().fail_member(1).unwrap();
+    assert_eq!(rig.read(0, 8192).unwrap(), seen, "after the resync parity stands in again");
+}
+
 #[test]
 fn without_redundancy_a_failed_flush_is_an_error() {
     let (mut rig, _) = filled(&Recipe::of(Level::Raid0, 2));
