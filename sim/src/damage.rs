@@ -276,7 +276,7 @@ impl Damage {
     }
 }
 
-/// Whether a member can hand a block of 4 KiB on. What no error tells of counts as a loss only
+/// Whether a member can hand a sector on; behind a guard, its whole block of 4 KiB. What no error tells of counts as a loss only
 /// where a guard tells; without one it is written down as wild.
 fn is_usable(member: &Guarded<SimDisk>, sector: u64) -> bool {
     let range = member.shape().device_range(sector..sector + 1);

@@ -307,15 +307,18 @@ fn write<D: BlockDevice, C: Clock>(
     execute(device, clock, sector, op).result
 }
 
-/// Carries one request out on a device nobody else uses.
+/// The tag of a request carried out here: no array gives it out.
+const OWN_TAG: Tag = Tag(u64::MAX);
+
+/// Carries one request out on a device nobody else uses now. What an earlier owner gave up may still
+/// be answered meanwhile; that is nobody's business any more.
 fn execute<D: BlockDevice, C: Clock>(
     device: &mut D,
     clock: &mut C,
     sector: u64,
     op: Op,
 ) -> Completion {
-    let tag = Tag(0);
-    let mut request = Some(Request::new(tag, sector, op));
+    let mut request = Some(Request::new(OWN_TAG, sector, op));
     let mut finished = Vec::new();
     loop {
         if let Some(held) = request.take() {
@@ -323,7 +326,7 @@ fn execute<D: BlockDevice, C: Clock>(
         }
         let now = clock.now();
         device.poll(now, &mut finished);
-        if let Some(done) = finished.pop() {
+        if let Some(done) = finished.drain(..).find(|done| done.tag == OWN_TAG) {
             return done;
         }
         if request.is_none() && device.poll_at().is_none_or(|at| at > now) {
