@@ -41,6 +41,20 @@ pub struct Status {
     pub bitmap: Option<BitmapStatus>,
 }
 
+/// How the rows of parity stripes were written, counted in bands (rows in which each data member is
+/// written whole or not at all).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteWays {
+    /// Whole stripes, and rows without parity: nothing had to be read.
+    pub without_reading: u64,
+    /// The old data and the old parity were read.
+    pub read_modify_write: u64,
+    /// The data that stayed was read.
+    pub reconstruct: u64,
+    /// Data of a missing member was recovered first.
+    pub rebuild: u64,
+}
+
 /// How much redundancy is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {

@@ -410,6 +410,7 @@ impl<X: Defects> Array<X> {
         };
         match plan.filter(|plan| holds(plan.how)) {
             Some(plan) => {
+                self.ways.count(&plan);
                 if self.read_cells(key, &plan.reads) {
                     self.compute_band(key, plan.how);
                 }

@@ -47,6 +47,7 @@ use crate::config::Config;
 use crate::defects::{Defect, Defects, Sound};
 use crate::event::Event;
 use crate::layout::Layout;
+use crate::status::WriteWays;
 use crate::superblock::{BadBlocks, Name, Uuid};
 use crate::sync::Action;
 
@@ -187,6 +188,8 @@ pub struct Array<X: Defects = Sound> {
     broken: bool,
     /// Bytes in doubt because the array was made to start dirty and degraded.
     at_risk_bytes: Option<u64>,
+    /// How bands were written, for those who measure.
+    ways: WriteWays,
     last_foreground: Option<Instant>,
     stopping: bool,
     stopped: bool,
@@ -255,6 +258,7 @@ impl<X: Defects> Array<X> {
             sync_held: false,
             broken: false,
             at_risk_bytes: parts.at_risk_bytes,
+            ways: WriteWays::default(),
             last_foreground: None,
             stopping: false,
             stopped: false,

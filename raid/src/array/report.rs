@@ -1,7 +1,8 @@
 //! What the array says of itself.
 
+use super::plan::{How, Plan};
 use super::{Array, Defects, State};
-use crate::status::{Health, MemberStatus, Status};
+use crate::status::{Health, MemberStatus, Status, WriteWays};
 
 impl<X: Defects> Array<X> {
     /// The whole state of the array now.
@@ -25,6 +26,11 @@ impl<X: Defects> Array<X> {
             members: (0..self.members.len()).map(|index| self.member_status(index)).collect(),
             bitmap: self.intent.as_ref().map(super::Intent::status),
         }
+    }
+
+    /// How the rows of parity stripes have been written since the start.
+    pub const fn write_ways(&self) -> WriteWays {
+        self.ways
     }
 
     /// How much redundancy is left.
@@ -89,5 +95,17 @@ impl<X: Defects> Array<X> {
         let writes =
             |op: &super::UserOp| !matches!(op.kind, super::Kind::Read(_) | super::Kind::Flush);
         self.windows.is_empty() && !self.ops.iter().any(|(_, op)| writes(op))
+    }
+}
+
+impl WriteWays {
+    pub(super) fn count(&mut self, plan: &Plan) {
+        let way = match plan.how {
+            _ if plan.reads.is_empty() => &mut self.without_reading,
+            How::ReadModifyWrite => &mut self.read_modify_write,
+            How::Reconstruct | How::DataOnly => &mut self.reconstruct,
+            How::Rebuild => &mut self.rebuild,
+        };
+        *way += 1;
     }
 }
