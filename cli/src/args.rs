@@ -5,6 +5,7 @@
 //! stay text until [`config`](crate::config). Flags follow mdadm wherever mdadm has them, down to
 //! the short ones and to a bare `--chunk` or `--size` counting KiB.
 
+pub(crate) mod bench;
 mod sim;
 
 use std::path::PathBuf;
@@ -35,6 +36,17 @@ pub(crate) struct Cli {
     /// Answer in JSON (schema holdfast/1)
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// How members are read and written: auto, uring or threads
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WAY",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
+    pub(crate) io: IoWord,
     /// What to do.
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -43,6 +55,7 @@ pub(crate) struct Cli {
 const EXIT_CODES: &str = "\
 Sizes are written 64K, 64KiB, 1.5T or 128s (sectors); a bare --chunk, --size or --data-offset
 counts KiB, as in mdadm, any other bare number counts bytes.
+--io auto, the default, uses io_uring for block devices and threads for files.
 
 Exit codes of verbs that report (examine, detail, mdstat, check):
   0 good   1 degraded   2 unusable   3 mismatch found
@@ -90,8 +103,21 @@ pub(crate) enum Verb {
     Sim(SimArgs),
     /// Offer an array as a network block device until told to stop
     Serve(ServeArgs),
+    /// Measure: stripe sizes, and the OSTEP homework
+    Bench(bench::BenchArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
+}
+
+/// How members are read and written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IoWord {
+    /// As suits the members
+    Auto,
+    /// By io_uring, past the page cache where that works
+    Uring,
+    /// By threads, through the page cache
+    Threads,
 }
 
 /// The members of an array and how to treat them.

@@ -4,6 +4,7 @@
 //! and seats told apart. Whatever can be refused without looking at a device is refused here, as
 //! wrong usage.
 
+pub(crate) mod bench;
 mod sim;
 
 use std::path::{Path, PathBuf};
@@ -43,6 +44,7 @@ pub(crate) enum Job {
     Plan(Plan),
     Sim(Sim),
     Serve(Serve),
+    Bench(bench::Bench),
     Completions(clap_complete::Shell),
 }
 
@@ -272,6 +274,7 @@ impl TryFrom<Verb> for Job {
             Verb::Plan(plan) => Self::Plan(plan_job(plan)?),
             Verb::Sim(sim) => Self::Sim(sim.verb.into()),
             Verb::Serve(serve) => Self::Serve(serve_job(serve)?),
+            Verb::Bench(args) => Self::Bench(args.try_into()?),
             Verb::Completions(completions) => Self::Completions(completions.shell),
         })
     }

@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         }
     };
     let report = Report::new(cli.json);
+    members::choose_io(cli.io);
     let outcome = Job::try_from(cli.verb).and_then(|job| commands::run(&job, &report));
     let exit = outcome.unwrap_or_else(|failure: Failure| {
         report.failure(&failure);

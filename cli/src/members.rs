@@ -3,30 +3,48 @@
 //! The one place where the command meets the operating system's files: opening them for looking or
 //! for writing, asking who holds them, what they carry and whether they read as zeros.
 
+use std::cell::OnceCell;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use holdfast_core::block::{BlockDevice, Op};
 use holdfast_core::buf::Buf;
 use holdfast_core::size::SECTOR_BYTES;
 use holdfast_host::clock::{HostClock, wall_clock};
-use holdfast_host::file::FileDisk;
+use holdfast_host::file::{FileDisk, Kind};
 use holdfast_host::lock::holder_of;
 use holdfast_host::member::{Access, OpenError, Opened, open_members};
 use holdfast_host::pool::{DEFAULT_THREADS, IoPool};
 use holdfast_host::signature::{self, Signature};
+use holdfast_host::uring::Ring;
 use holdfast_raid::superblock::{Timestamp, Uuid};
 
+use crate::args::IoWord;
 use crate::config::Group;
 use crate::exit::Failure;
 use crate::report::Report;
 use crate::stream::Stream;
 
-/// A clock, and threads that ring it.
+/// How members are read and written; chosen once, before any is opened.
+static IO: OnceLock<IoWord> = OnceLock::new();
+
+/// Takes the command line's word on how members are read and written.
+pub(crate) fn choose_io(word: IoWord) {
+    IO.get_or_init(|| word);
+}
+
+fn io_word() -> IoWord {
+    *IO.get_or_init(|| IoWord::Auto)
+}
+
+/// A clock, and threads and perhaps a ring that ring it.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) clock: HostClock,
     pool: IoPool,
+    /// Made for the first members that want it; none where the kernel refuses.
+    ring: OnceCell<Option<Ring>>,
 }
 
 /// A device of the command line, open.
@@ -42,7 +60,7 @@ impl World {
         let failed = |error| Failure::error(format!("cannot start the I/O threads: {error}"));
         let clock = HostClock::new().map_err(failed)?;
         let pool = IoPool::new(DEFAULT_THREADS, clock.wakeup()).map_err(failed)?;
-        Ok(Self { clock, pool })
+        Ok(Self { clock, pool, ring: OnceCell::new() })
     }
 
     /// Opens devices as the host does, its error untouched.
@@ -62,6 +80,7 @@ impl World {
         report: &Report,
     ) -> Result<Vec<Member>, Failure> {
         let opened = open_members(paths, access, &self.pool).map_err(open_failure)?;
+        let ring = self.ring_for(&opened, report);
         let member = |opened: Opened| {
             if opened.trailing_bytes > 0 {
                 let (path, bytes) = (opened.path.display(), opened.trailing_bytes);
@@ -69,10 +88,40 @@ impl World {
                     "{path}: the last {bytes} bytes are no whole sector and are not used"
                 ));
             }
-            Member { path: opened.path, disk: opened.disk }
+            let disk = match ring {
+                Some(ring) => opened.disk.on_ring(ring, true),
+                None => opened.disk,
+            };
+            Member { path: opened.path, disk }
         };
         Ok(opened.into_iter().map(member).collect())
     }
+
+    /// The ring, if these members are to use one and the kernel lets them.
+    fn ring_for(&self, opened: &[Opened], report: &Report) -> Option<&Ring> {
+        let wanted = match io_word() {
+            IoWord::Threads => false,
+            IoWord::Uring => true,
+            // Images profit from the page cache, disks from being asked many things at once.
+            IoWord::Auto => opened.iter().all(|member| member.kind == Kind::Block),
+        };
+        let made = wanted.then(|| self.ring.get_or_init(|| ring_or_note(&self.clock, report)));
+        made.and_then(Option::as_ref)
+    }
+}
+
+fn ring_or_note(clock: &HostClock, report: &Report) -> Option<Ring> {
+    Ring::new(clock.wakeup())
+        .inspect_err(|error| {
+            report.note(format_args!("io_uring is refused here ({error}): threads do the work"));
+        })
+        .ok()
+}
+
+/// Whether measurements use io_uring: unless the user or the kernel says no.
+pub(crate) fn uring_or_note(report: &Report) -> bool {
+    let wanted = io_word() != IoWord::Threads;
+    wanted && HostClock::new().is_ok_and(|clock| ring_or_note(&clock, report).is_some())
 }
 
 /// An open that failed, as the end of a run.

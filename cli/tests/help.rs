@@ -32,6 +32,9 @@ fn help_is_as_reviewed() {
         "sim replay",
         "sim shrink",
         "sim table",
+        "bench",
+        "bench stripe",
+        "bench ostep",
         "completions",
     ] {
         let page = dir.good(&format!("{verb} --help"));

@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 6] = [
     ("raid", &["core"]),
     ("host", &["core"]),
     ("sim", &["core", "raid"]),
-    ("cli", &["core", "raid", "host", "sim"]),
+    ("cli", &["core", "raid", "host", "sim", "benches"]),
     ("benches", &["core", "raid", "host", "sim"]),
 ];
 
@@ -38,8 +38,13 @@ const LICENCES: [&str; 12] = [
 ];
 
 /// The rooms with `unsafe` in them.
-const ROOMS: [&str; 4] =
-    ["core/src/buf.rs", "raid/src/parity/", "host/src/image.rs", "host/src/sys/"];
+const ROOMS: [&str; 5] = [
+    "core/src/buf.rs",
+    "raid/src/parity/",
+    "host/src/image.rs",
+    "host/src/sys/",
+    "host/src/uring.rs",
+];
 
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))

@@ -18,6 +18,7 @@ use std::time::{Instant as HostInstant, SystemTime};
 use holdfast_core::time::{Clock, Duration, Instant};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::{Errno, read, write};
+use rustix::time::{ClockId, clock_gettime};
 
 /// The operating system's monotonic clock, with its origin at creation.
 #[derive(Debug)]
@@ -147,6 +148,12 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
 pub fn wall_clock() -> (u64, u32) {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     (since.as_secs(), since.subsec_micros())
+}
+
+/// Processor time this process has used, all its threads together.
+pub fn cpu_time() -> Duration {
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(spent.tv_sec.unsigned_abs(), spent.tv_nsec.unsigned_abs() as u32)
 }
 
 #[cfg(test)]

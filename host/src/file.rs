@@ -1,12 +1,15 @@
-//! A disk over a file or block device, by positional I/O on worker threads.
+//! A disk over a file or block device, by positional I/O on worker threads, or on a ring.
 //!
 //! A request passes three places: the disk's own queue, where [`BlockDevice::submit`] puts it; the
 //! pool, to which [`BlockDevice::poll`] hands the queue over in one go; and the mailbox, where the
 //! worker leaves the completion for the next poll. `submit` and `poll` only move things and never
 //! block. Requests of one disk run in parallel and finish in any order.
 //!
-//! Dropping a disk never waits. What no worker has begun is not begun any more; what is under way
-//! ends on the worker, which keeps the file open (and its lock held) until then.
+//! A disk that was given a [`Ring`] sends its reads, writes and flushes there instead of to the pool,
+//! and leaves the rest to the pool; see [`crate::uring`].
+//!
+//! Dropping a disk never waits. What no worker has begun is not begun any more; what is under way,
+//! on a worker or in the kernel, ends there and keeps the file open (and its lock held) until then.
 
 use std::fs::File;
 use std::io;
@@ -14,13 +17,14 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use holdfast_core::block::{BlockDevice, Completions, Geometry, Request};
+use holdfast_core::block::{BlockDevice, Completion, Completions, Geometry, Request};
 use holdfast_core::size::SECTOR_BYTES;
 use holdfast_core::time::Instant;
 
 use crate::pool::{IoPool, Job};
 use crate::sys;
 use crate::transfer::Storage;
+use crate::uring::{Ring, Seat};
 use crate::zeros::{self, Zeros};
 
 pub use crate::transfer::Kind;
@@ -37,9 +41,13 @@ pub use crate::transfer::Kind;
 pub struct FileDisk {
     shared: Arc<Shared>,
     pool: IoPool,
+    /// Where reads, writes and flushes go, if there is a ring.
+    seat: Option<Seat>,
     geometry: Geometry,
     /// Accepted, not yet handed to the pool.
     queue: Vec<Request>,
+    /// Handed back by a full ring.
+    held: Vec<Request>,
     /// Refused by `Geometry::check`, to be answered at the next poll.
     answered: Completions,
     /// Accepted and not yet answered, wherever they are.
@@ -48,8 +56,8 @@ pub struct FileDisk {
 
 /// What the workers see.
 #[derive(Debug)]
-struct Shared {
-    storage: Storage,
+pub(crate) struct Shared {
+    pub(crate) storage: Storage,
     mailbox: Mutex<Completions>,
     /// The disk is gone: begin nothing new.
     dropped: AtomicBool,
@@ -76,7 +84,11 @@ impl FileDisk {
             geometry.optimal_sectors = optimal / SECTOR_BYTES as u32;
         }
         geometry.discard_zeroes = !read_only && storage.probe_holes();
-        Ok(Self {
+        Ok(Self::over(storage, geometry, pool))
+    }
+
+    pub(crate) fn over(storage: Storage, geometry: Geometry, pool: &IoPool) -> Self {
+        Self {
             shared: Arc::new(Shared {
                 storage,
                 mailbox: Mutex::default(),
@@ -84,11 +96,38 @@ impl FileDisk {
                 _locks: Vec::new(),
             }),
             pool: pool.clone(),
+            seat: None,
             geometry,
             queue: Vec::new(),
+            held: Vec::new(),
             answered: Vec::new(),
             in_flight: 0,
-        })
+        }
+    }
+
+    /// The same disk, its reads, writes and flushes carried out by the ring.
+    ///
+    /// `direct`: past the page cache where the file system takes that.
+    ///
+    /// # Panics
+    /// If requests have been submitted already.
+    #[must_use]
+    pub fn on_ring(mut self, ring: &Ring, direct: bool) -> Self {
+        assert_eq!(self.in_flight, 0, "a new disk has no requests");
+        let file = self.shared.storage.file();
+        self.seat = Some(Seat::take(ring, file, self.geometry.read_only, direct));
+        self
+    }
+
+    /// Whether whole blocks go past the page cache.
+    pub fn is_direct(&self) -> bool {
+        self.seat.as_ref().is_some_and(Seat::is_direct)
+    }
+
+    /// What the workers and the kernel share with the disk.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> std::sync::Weak<Shared> {
+        Arc::downgrade(&self.shared)
     }
 
     /// The same disk, keeping these files open until its last request has ended.
@@ -137,7 +176,10 @@ impl BlockDevice for FileDisk {
         }
         self.in_flight += 1;
         match self.geometry.check(&request) {
-            Ok(()) => self.queue.push(request),
+            Ok(()) => {
+                let left = self.offer_to_ring(request);
+                self.queue.extend(left);
+            }
             Err(fault) => self.answered.push(request.complete(Err(fault))),
         }
         Ok(())
@@ -146,6 +188,9 @@ impl BlockDevice for FileDisk {
     fn poll(&mut self, _now: Instant, finished: &mut Completions) {
         let already = finished.len();
         finished.append(&mut self.answered);
+        if self.seat.is_some() {
+            self.turn_ring();
+        }
         self.pool.run(self.queue.drain(..).map(|request| {
             let shared = Arc::clone(&self.shared);
             Box::new(move || shared.serve(request)) as Job
@@ -157,11 +202,40 @@ impl BlockDevice for FileDisk {
         self.in_flight -= finished.len() - already;
     }
 
-    /// The earliest moment of all while something waits for a poll, otherwise never: workers ring
-    /// the bell.
+    /// The earliest moment of all while something waits for a poll, otherwise never: workers and
+    /// rings ring the bell.
     fn poll_at(&self) -> Option<Instant> {
-        let waiting = !self.queue.is_empty() || !self.answered.is_empty();
+        let waiting = !self.queue.is_empty()
+            || !self.answered.is_empty()
+            || !self.held.is_empty()
+            || self.in_flight > 0 && self.seat.as_ref().is_some_and(|seat| self.has_news(seat));
         waiting.then_some(Instant::ZERO)
+    }
+}
+
+impl FileDisk {
+    /// The request, if the ring does not do such or there is none; a full ring has it wait.
+    fn offer_to_ring(&mut self, request: Request) -> Option<Request> {
+        let Some(seat) = self.seat.as_mut().filter(|_| Seat::does(&request)) else {
+            return Some(request);
+        };
+        self.held.extend(seat.push(request, &self.shared, &self.pool).err());
+        None
+    }
+
+    /// Offers again what a full ring handed back, and lets the ring go on.
+    fn turn_ring(&mut self) {
+        for request in std::mem::take(&mut self.held) {
+            self.offer_to_ring(request);
+        }
+        if let Some(seat) = &self.seat {
+            seat.turn();
+        }
+    }
+
+    /// Whether a poll would move something: another disk's poll may have collected our answers.
+    fn has_news(&self, seat: &Seat) -> bool {
+        seat.has_pending() || !self.shared.mailbox().is_empty()
     }
 }
 
@@ -176,13 +250,18 @@ impl Shared {
         self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Leaves an answer for the next poll.
+    pub(crate) fn post(&self, completion: Completion) {
+        self.mailbox().push(completion);
+    }
+
     /// One request, on a worker thread.
     fn serve(&self, mut request: Request) {
         if self.dropped.load(Ordering::Relaxed) {
             return;
         }
         let result = self.storage.carry_out(request.sector, &mut request.op);
-        self.mailbox().push(request.complete(result));
+        self.post(request.complete(result));
     }
 }
 

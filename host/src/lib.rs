@@ -6,15 +6,17 @@
 //!
 //! - Time: [`clock::HostClock`] tells it and waits; [`clock::Wakeup`] ends the wait early.
 //! - Devices: [`file::FileDisk`] over a file or block device, its requests carried out by a shared
-//!   [`pool::IoPool`], its errors sorted by [`fault`].
+//!   [`pool::IoPool`] or by the kernel itself on a [`uring::Ring`], its errors sorted by [`fault`].
 //! - Opening: [`member::open_members`] opens a set of members and refuses what would end badly: two
 //!   names of one device ([`identity`]), a device that is mounted ([`claim`]) or locked ([`lock`]).
 //! - Looking: [`signature`] says what a device carries, [`zeros`] where it is known to be empty,
 //!   [`image::Image`] maps a whole image into memory.
 //! - Serving: [`nbd`] offers any device to network block clients, [`socket`] makes private sockets.
 //! - Chance: [`random`] makes UUIDs and seeds.
+//! - Patience: [`interrupt`] hears Ctrl-C.
 //!
-//! `unsafe` has two rooms: `image.rs` (a mapping) and `sys/` (the ioctls that rustix lacks).
+//! `unsafe` has three rooms: `image.rs` (a mapping), `uring.rs` (memory lent to the kernel) and `sys/`
+//! (the ioctls that rustix lacks).
 
 pub mod claim;
 pub mod clock;
@@ -22,6 +24,7 @@ pub mod fault;
 pub mod file;
 pub mod identity;
 pub mod image;
+pub mod interrupt;
 pub mod lock;
 pub mod member;
 pub mod nbd;
@@ -31,6 +34,7 @@ pub mod signature;
 pub mod socket;
 mod sys;
 mod transfer;
+pub mod uring;
 pub mod zeros;
 
 #[cfg(test)]

@@ -147,9 +147,21 @@ impl Storage {
     /// tells which half of it failed: if that write succeeds, it was the sync (or the kernel or
     /// filesystem has no `RWF_DSYNC`, and the whole file must be synced instead).
     fn write_durably(&self, data: &[u8], at: u64) -> Result<(), Fault> {
-        let Err(errno) = self.write_dsync(data, at) else {
-            return Ok(());
-        };
+        match self.write_dsync(data, at) {
+            Ok(()) => Ok(()),
+            Err(errno) => self.write_after_dsync(data, at, errno),
+        }
+    }
+
+    /// A durable write that a ring tried and that failed so.
+    pub(crate) fn settle_durable(&self, sector: u64, op: &Op, errno: Errno) -> Result<(), Fault> {
+        match op {
+            Op::Write(data, _) => self.write_after_dsync(data, sector * SECTOR_BYTES, errno),
+            _ => unreachable!("only writes are durable ones"),
+        }
+    }
+
+    fn write_after_dsync(&self, data: &[u8], at: u64, errno: Errno) -> Result<(), Fault> {
         self.write(data, at)?;
         match errno {
             Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL => self.sync(),
@@ -175,7 +187,11 @@ impl Storage {
 
     /// Makes everything written so far durable, unless something has already been lost.
     fn sync(&self) -> Result<(), Fault> {
-        let synced = self.file.sync_data();
+        self.synced(self.file.sync_data())
+    }
+
+    /// What a sync that ended so is worth: nothing, once something has been lost.
+    pub(crate) fn synced(&self, synced: io::Result<()>) -> Result<(), Fault> {
         if let Some(&fault) = self.lost.get() {
             return Err(fault);
         }

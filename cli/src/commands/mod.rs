@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 mod add;
+mod bench;
 mod change;
 mod check;
 mod completions;
@@ -46,6 +47,7 @@ pub(crate) fn run(job: &Job, report: &Report) -> Outcome {
         Job::Plan(config) => plan::run(config, report),
         Job::Sim(config) => sim::run(config, report),
         Job::Serve(config) => serve::run(config, report),
+        Job::Bench(config) => bench::run(config, report),
         Job::Completions(shell) => completions::run(*shell),
     }
 }
