@@ -478,3 +478,20 @@ fn write_mostly_is_remembered() {
     assert_eq!(flags, [false, true, true]);
     assert!(dir.good("mdstat 0.img 1.img 2.img").contains("1.img[1](W)"));
 }
+
+#[test]
+fn the_fault_table_is_filled_in_and_agrees() {
+    let dir = Dir::new();
+    let answer = dir.json("sim table --faults --json");
+    assert_eq!(answer["agrees"], true);
+    let cells = answer["faults"].as_array().unwrap();
+    let seen = |fault: &str, column: &str| {
+        let is = |cell: &&serde_json::Value| cell["fault"] == fault && cell["column"] == column;
+        cells.iter().find(is).unwrap()["seen"].clone()
+    };
+    assert_eq!(seen("silent corruption, read", "raid5"), "silent");
+    assert_eq!(seen("silent corruption, read", "raid5+version"), "heal");
+    assert_eq!(seen("power cut, one gone, journal", "raid5"), "later");
+    let text = dir.good("sim table --faults");
+    assert!(text.contains("every cell is what the fault model says"), "{text}");
+}

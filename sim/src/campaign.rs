@@ -1,6 +1,6 @@
 //! Many seeds, on all processors.
 //!
-//! The only file that knows of threads. Every run lives on one of them and depends on its seed
+//! The only file, beside the tables, that knows of threads. Every run lives on one of them and depends on its seed
 //! alone; sums are added up without regard to order, so a summary does not depend on how the work
 //! was shared out: not on the number of threads, and not on how a campaign was cut into *shards*
 //! that ran on different machines.

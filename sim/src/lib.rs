@@ -12,7 +12,8 @@
 //! - [`ledger`] knows what a reader may legally see, [`damage`] how much of each row is lost;
 //! - [`script`] is a run as text, [`swarm`] draws one from a seed as far as a [`plan`] lets it,
 //!   [`run`] carries it out, [`shrink`] makes a failing one small;
-//! - [`campaign`] runs many seeds on all processors.
+//! - [`campaign`] runs many seeds on all processors;
+//! - [`table`] is the fault model as tables, filled in by running the engine.
 //!
 //! ```
 //! use holdfast_raid::Level;

@@ -133,6 +133,37 @@ fn fatal_sets_are_as_many_as_the_arithmetic_says() {
     }
 }
 
+/// The same for four members, where two are lost.
+#[test]
+fn a_third_or_two_thirds_of_the_pairs_of_four_are_fatal() {
+    for (layout, fatal_of_six) in [(0x102, 2), (0x201, 4), (0x1_0201, 4)] {
+        let disks = Recipe::of(Raid10, 4).layout(layout).disks();
+        let pairs = (0u32..16).filter(|set| set.count_ones() == 2);
+        let fatal = pairs.filter(|set| !runs_without(&disks, *set)).count();
+        assert_eq!(fatal, fatal_of_six, "{layout:#x}");
+    }
+}
+
+/// A mirror of two stripes, the other way round: a stripe is gone with its first member.
+#[test]
+fn a_mirror_of_stripes_loses_more_sets_than_a_stripe_of_mirrors() {
+    let half = Recipe::of(Raid0, 4).disks();
+    for (k, fatal_part, of) in [(2, 4, 7), (3, 6, 7)] {
+        let sets: Vec<u32> = (0..256).filter(|set: &u32| set.count_ones() == k).collect();
+        let lost =
+            |set: &&u32| !runs_without(&half, **set & 0xf) && !runs_without(&half, **set >> 4);
+        let fatal = sets.iter().filter(lost).count();
+        assert_eq!(fatal * of, sets.len() * fatal_part, "{k} lost");
+    }
+}
+
+/// Whether the disks not in the set still make up an array.
+fn runs_without(disks: &[MemDisk], set: u32) -> bool {
+    let left = disks.iter().enumerate().filter(|(index, _)| set >> index & 1 == 0);
+    let left = left.map(|(_, disk)| disk.copy()).collect();
+    Rig::open(left, Config::default(), false).is_ok()
+}
+
 /// Loses every set of members that is survivable or goes one loss too far.
 fn lose_every_set(recipe: &Recipe) {
     let layout = recipe.geometry().expect("a layout that can be made");

@@ -143,6 +143,7 @@ fn enter<D: BlockDevice, C: Clock>(
     if device.geometry().block_bytes != 512 || guard.member as usize >= MOST_MEMBERS {
         return Err(Fault::Refused);
     }
+    let_strays_land(device, clock);
     let header = Header::parse(&read(device, clock, HEADER_SECTOR, 1)?);
     let ours = |header: &Header| header.scheme == guard.scheme && header.member == guard.member;
     let mut header = header.filter(ours).ok_or(Fault::Refused)?;
@@ -305,6 +306,22 @@ fn write<D: BlockDevice, C: Clock>(
 ) -> Result<(), Fault> {
     let op = Op::Write(Payload::from_slice(bytes), Durability::Fua);
     execute(device, clock, sector, op).result
+}
+
+/// Polls after which a device that still has something to do has it of its own accord.
+const MOST_STRAYS: u32 = 1000;
+
+/// A guard that went away may have left a write of its map on the way: it must not land after what
+/// the next guard writes there.
+fn let_strays_land<D: BlockDevice, C: Clock>(device: &mut D, clock: &mut C) {
+    let mut finished = Vec::new();
+    for _ in 0..MOST_STRAYS {
+        device.poll(clock.now(), &mut finished);
+        match device.poll_at() {
+            Some(at) => clock.wait(Some(at)),
+            None => break,
+        }
+    }
 }
 
 /// The tag of a request carried out here: no array gives it out.

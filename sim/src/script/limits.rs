@@ -36,7 +36,8 @@ impl Script {
         if plan.array_sectors == 0 {
             return Err("no such array: it has no room for data".to_owned());
         }
-        let in_blocks = setup.chunk_sectors.is_multiple_of(8) && setup.disk_sectors % 8 == 0;
+        let in_blocks =
+            setup.chunk_sectors.is_multiple_of(8) && setup.disk_sectors.is_multiple_of(8);
         if setup.integrity != Scheme::None && disks > MOST_MEMBERS {
             return Err(format!("{disks} disks: a set with guards has {MOST_MEMBERS} at most"));
         }
