@@ -271,6 +271,7 @@ fn fio_finds_every_byte() {
         "--do_verify=1",
         "--verify_fatal=1",
         "--randseed=7",
+        "--verify_state_save=0",
     ];
     client("fio", &job);
     assert_eq!(serving.stop(), Some(0));
