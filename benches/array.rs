@@ -115,6 +115,42 @@ fn mirror(scale: &Scale) {
     println!("the mirror adds {} ns (at most 500 wanted)", through.saturating_sub(direct));
 }
 
+/// What an array over memory makes of the bytes that one disk in memory takes for the same
+/// requests. Members copy what they are given, and parity is one more thing to copy.
+fn in_memory(scale: &Scale) {
+    println!("\nwrites over one MemDisk's, depth {DEPTH}, one core, median of {}", scale.rounds);
+    let shapes = [
+        ("raid5 4+1, 256 KiB full stripes", Level::Raid5, 5, 256 << 10, 0.46),
+        ("raid6 4+2, 256 KiB full stripes", Level::Raid6, 6, 256 << 10, 0.38),
+        ("raid5 4+1, 4 KiB random", Level::Raid5, 5, 4 << 10, 0.7 / 4.0),
+    ];
+    for (name, level, members, bytes, wanted) in shapes {
+        let member_sectors = scale.member_sectors / 4;
+        let disks = (0..members).map(|_| touched(member_sectors)).collect();
+        let shape = Shape { level, chunk_sectors: 128, bitmap: false };
+        let mut array = start(shape, disks, StepClock::default());
+        let sectors = array.geometry().sectors;
+        let mut single = touched(sectors);
+        let requests = (scale.requests * 4096 / bytes).max(DEPTH);
+        let (mut direct, mut through, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..=scale.rounds as u64 {
+            let places = places(200 + round, sectors, bytes, requests);
+            let alone = run(&mut single, Ask::Write(bytes), &places, DEPTH);
+            let under = run(&mut array, Ask::Write(bytes), &places, DEPTH);
+            // The first round finds caches and allocators cold.
+            if round > 0 || scale.rounds == 1 {
+                let rate = |nanos: u64| (requests * bytes) as u64 * 1000 / nanos;
+                direct.push(rate(alone));
+                through.push(rate(under));
+                shares.push(alone * 1000 / under);
+            }
+        }
+        let (direct, through) = (median(&mut direct), median(&mut through));
+        let share = median(&mut shares) as f64 / 1000.0;
+        println!("{name:<32} {through:>6} of {direct:>6} MB/s = {share:.3} (wanted {wanted:.3})");
+    }
+}
+
 /// Temporary sparse files, removed when dropped.
 struct Sparse {
     dir: std::path::PathBuf,
@@ -229,6 +265,7 @@ fn main() -> std::io::Result<()> {
     // Before the large disks in memory: a peak cannot be told apart from what came before.
     huge_array(&scale)?;
     many_members()?;
+    in_memory(&scale);
     mirror(&scale);
     levels(&scale);
     Ok(())

@@ -16,5 +16,6 @@ pub mod memory;
 pub mod model;
 pub mod ostep;
 pub mod page;
+pub mod parity;
 pub mod rounds;
 pub mod stripe;

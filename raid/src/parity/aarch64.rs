@@ -14,7 +14,7 @@ use std::arch::is_aarch64_feature_detected;
 
 use super::constants::NIBBLES;
 use super::gf;
-use super::vector::{Kernel, Native, Unit};
+use super::vector::{Counted, Kernel, Native, Unit};
 
 /// 16 bytes.
 #[derive(Clone, Copy)]
@@ -28,8 +28,7 @@ impl Neon {
 }
 
 impl Native for Neon {
-    /// A vector is narrow: its arithmetic takes longer than finding the sources.
-    const COUNTED: bool = false;
+    const COUNTED: Counted = Counted::NEVER;
 
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "neon")]

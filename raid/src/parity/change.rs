@@ -99,7 +99,7 @@ impl<D: Data> Kernel for SolveOne<'_, D, u8> {
         let (length, x, q) = (self.x.len(), self.x, self.q);
         let coefficient = unit.factor(gf::inv(self.coefficient));
         let data = self.data.prepare(unit, length);
-        walk::<4, _>(unit, length, SolveOne { x, q, data, coefficient });
+        walk_data::<D, _>(unit, length, SolveOne { x, q, data, coefficient });
     }
 }
 

@@ -83,6 +83,12 @@ impl Engine {
         self.kernels.xor(dst, sources);
     }
 
+    /// As [`super::xor_streamed`].
+    pub fn xor_streamed(&self, dst: &mut [u8], sources: &[&[u8]]) {
+        check_lengths(dst.len(), sources);
+        self.kernels.xor_streamed(dst, sources);
+    }
+
     /// As [`super::xor_into`].
     pub fn xor_into(&self, dst: &mut [u8], sources: &[&[u8]]) {
         check_lengths(dst.len(), sources);
@@ -100,6 +106,13 @@ impl Engine {
         check_lengths(p.len(), &[q]);
         check_sources(p.len(), sources);
         self.kernels.pq(p, q, sources);
+    }
+
+    /// As [`super::pq_streamed`].
+    pub fn pq_streamed(&self, p: &mut [u8], q: &mut [u8], sources: &[Option<&[u8]>]) {
+        check_lengths(p.len(), &[q]);
+        check_sources(p.len(), sources);
+        self.kernels.pq_streamed(p, q, sources);
     }
 
     /// As [`super::q_only`].

@@ -48,7 +48,10 @@ fn check(engine: &Engine, blocks: &[Option<&[u8]>], p: &[u8], q: &[u8]) {
 
     expect(&case, &junk, p, |dst| engine.xor(dst, &present));
     expect(&case, &junk, &xor_of(&junk, p), |dst| engine.xor_into(dst, &present));
+    expect(&case, &junk, p, |dst| engine.xor_streamed(dst, &present));
     expect(&case, &junk, p, |p| engine.pq(p, &mut other, blocks));
+    assert!(other == q, "{case}");
+    expect(&case, &junk, p, |p| engine.pq_streamed(p, &mut other, blocks));
     assert!(other == q, "{case}");
     expect(&case, &junk, q, |q| engine.pq(&mut other, q, blocks));
     expect(&case, &junk, q, |q| engine.q_only(q, blocks));
@@ -83,22 +86,22 @@ fn any_exponents_without_a_block() {
     }
 }
 
-/// Results of such a size go past the cache, wherever they are aligned.
+/// Such a stripe goes past the cache unasked. Most of it is the same block.
 #[test]
-fn blocks_larger_than_the_cache() {
-    let length = (600 << 10) + 77;
-    let blocks = noises(2, length + 67);
-    let blocks = options(&cut(&blocks, length));
-    let (p, q) = parity(&blocks, length);
+fn a_stripe_larger_than_any_cache() {
+    let length = (1 << 19) + 77;
+    let blocks = noises(2, length);
+    let sources: Vec<&[u8]> = (0..140).map(|i| blocks[i % 2].as_slice()).collect();
+    let (p, q) = parity(&options(&sources), length);
+    let (mut other_p, mut other_q) = (p.clone(), q.clone());
     for engine in engines() {
-        check(engine, &blocks, &p, &q);
-        for offset in [0, 16, 32, 64] {
-            let mut buffer = vec![0; length + 128];
-            let aligned = buffer.as_ptr().align_offset(64) + offset;
-            let result = &mut buffer[aligned..][..length];
-            engine.pq(&mut vec![0; length], result, &blocks);
-            assert!(result == q, "{} at {offset}", engine.name());
-        }
+        other_p.fill(0);
+        engine.xor(&mut other_p, &sources);
+        assert!(other_p == p, "{}", engine.name());
+        other_p.fill(0);
+        engine.pq(&mut other_p, &mut other_q, &options(&sources));
+        assert!(other_p == p && other_q == q, "{}", engine.name());
+        other_q.fill(0);
     }
 }
 
@@ -126,6 +129,11 @@ fn any_alignment_and_any_tail() {
             assert!(*x == p[..length], "{case}");
             assert_eq!(engine.xor_mismatch(x, &sources), None, "{case}");
             engine.pq(x, y, &sources.map(Some));
+            assert!(*x == p[..length] && *y == q[..length], "{case}");
+            engine.xor_streamed(y, &sources);
+            assert!(*y == p[..length], "{case}");
+            x.fill(0);
+            engine.pq_streamed(x, y, &sources.map(Some));
             assert!(*x == p[..length] && *y == q[..length], "{case}");
             assert_eq!(engine.pq_mismatch(x, y, &sources.map(Some)), Mismatch::NONE, "{case}");
             engine.update_pq(x, y, exponent, &old[..length], &new[..length]);

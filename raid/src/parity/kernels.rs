@@ -2,8 +2,10 @@
 //!
 //! - Few sources are an array, so that the compiler knows their number; see `walk.rs`.
 //! - Where every exponent has its block, Q takes the fastest form of Horner's rule.
-//! - What a stripe larger than the cache computes is streamed past it. Streaming always would cost
-//!   more than half the speed in cache, and never doing it up to a third outside.
+//! - A result is streamed past the cache if the caller says that nobody will read it soon, or if the
+//!   stripe is larger than any cache. Streaming everything would cost more than half the speed where
+//!   stripes fit a core's own cache, and a third where they fit the one that cores share; never
+//!   doing it costs up to a third where nothing is in a cache.
 //!
 //! Each version is compiled by itself, for the unit ([`Native::run`]).
 
@@ -14,27 +16,22 @@ use super::vector::Native;
 use super::walk::{Many, Streaming, Term, few};
 use super::xor::{Xor, XorInto, XorMismatch};
 
-/// Past this many bytes touched, a stripe pushes itself out of a core's own cache before it is
-/// done.
-const CACHE: usize = 3 << 19;
+/// Past this many bytes touched, a stripe pushes itself out of every cache before it is done.
+const CACHE: usize = 64 << 20;
 
-/// Up to this many bytes touched, a stripe stays in a core's first cache, and the time to find the
-/// sources shows. Beyond, it does not, and one loop over all sources reads them at least as fast:
-/// the prefetchers of some CPUs are confused by many loads that take turns.
-const NEAR: usize = 96 << 10;
-
-/// Evaluates an expression with `$few` standing for the sources: an array if they are few.
+/// Evaluates an expression with `$few` standing for the sources: an array if they are few, and no
+/// more bytes than the limit.
 macro_rules! by_count {
-    ($sources:expr, $length:expr, |$few:ident| $body:expr) => {
-        by_count!($sources, $length, |$few| $body, 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+    ($limit:expr, $sources:expr, $length:expr, |$few:ident| $body:expr) => {
+        by_count!($limit, $sources, $length, |$few| $body, 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
     };
-    ($sources:expr, $length:expr, |$few:ident| $body:expr, $($n:literal)*) => {
+    ($limit:expr, $sources:expr, $length:expr, |$few:ident| $body:expr, $($n:literal)*) => {
         // Decided by the compiler: a unit that does not want arrays does not get them.
-        if !U::COUNTED {
+        if $limit == 0 {
             let $few = Many($sources);
             $body
         } else {
-            let near = $sources.len() * $length <= NEAR;
+            let near = $sources.len() * $length <= $limit;
             match if near { $sources.len() } else { 0 } {
                 $($n => {
                     let $few = few::<$n, _>($sources);
@@ -52,9 +49,11 @@ macro_rules! by_count {
 /// All that is asked of an engine. Lengths and exponents have been checked.
 pub(super) trait Kernels: Send + Sync {
     fn xor(&self, dst: &mut [u8], sources: &[&[u8]]);
+    fn xor_streamed(&self, dst: &mut [u8], sources: &[&[u8]]);
     fn xor_into(&self, dst: &mut [u8], sources: &[&[u8]]);
     fn xor_mismatch(&self, p: &[u8], sources: &[&[u8]]) -> Option<usize>;
     fn pq(&self, p: &mut [u8], q: &mut [u8], blocks: &[Option<&[u8]>]);
+    fn pq_streamed(&self, p: &mut [u8], q: &mut [u8], blocks: &[Option<&[u8]>]);
     fn q_only(&self, q: &mut [u8], blocks: &[Option<&[u8]>]);
     fn pq_mismatch(&self, p: &[u8], q: &[u8], blocks: &[Option<&[u8]>]) -> Mismatch;
     fn update_q(&self, q: &mut [u8], coefficient: u8, old: &[u8], new: &[u8]);
@@ -66,10 +65,14 @@ pub(super) trait Kernels: Send + Sync {
 impl<U: Native> Kernels for U {
     fn xor(&self, dst: &mut [u8], sources: &[&[u8]]) {
         if outgrows_cache(dst.len(), sources.len() + 1) {
-            self.run(Streaming(Xor { dst, sources: Many(sources) }));
+            self.xor_streamed(dst, sources);
         } else {
-            by_count!(sources, dst.len(), |sources| self.run(Xor { dst, sources }));
+            by_count!(U::COUNTED.p, sources, dst.len(), |sources| self.run(Xor { dst, sources }));
         }
+    }
+
+    fn xor_streamed(&self, dst: &mut [u8], sources: &[&[u8]]) {
+        self.run(Streaming(Xor { dst, sources: Many(sources) }));
     }
 
     fn xor_into(&self, dst: &mut [u8], sources: &[&[u8]]) {
@@ -81,16 +84,28 @@ impl<U: Native> Kernels for U {
     }
 
     fn xor_mismatch(&self, p: &[u8], sources: &[&[u8]]) -> Option<usize> {
-        by_count!(sources, p.len(), |sources| self.run(XorMismatch { p, sources }))
+        by_count!(U::COUNTED.p, sources, p.len(), |sources| self.run(XorMismatch { p, sources }))
     }
 
     fn pq(&self, p: &mut [u8], q: &mut [u8], blocks: &[Option<&[u8]>]) {
-        if has_gaps(blocks) {
+        if outgrows_cache(p.len(), blocks.len() + 2) {
+            self.pq_streamed(p, q, blocks);
+        } else if has_gaps(blocks) {
             self.run(Pq { p, q, data: Sparse::from(&*terms(blocks)) });
-        } else if outgrows_cache(p.len(), blocks.len() + 2) {
-            self.run(Streaming(Pq { p, q, data: Dense(Many(blocks)) }));
         } else {
-            by_count!(blocks, p.len(), |blocks| self.run(Pq { p, q, data: Dense(blocks) }));
+            by_count!(U::COUNTED.pq, blocks, p.len(), |blocks| self.run(Pq {
+                p,
+                q,
+                data: Dense(blocks)
+            }));
+        }
+    }
+
+    fn pq_streamed(&self, p: &mut [u8], q: &mut [u8], blocks: &[Option<&[u8]>]) {
+        if has_gaps(blocks) {
+            self.run(Streaming(Pq { p, q, data: Sparse::from(&*terms(blocks)) }));
+        } else {
+            self.run(Streaming(Pq { p, q, data: Dense(Many(blocks)) }));
         }
     }
 
@@ -106,7 +121,11 @@ impl<U: Native> Kernels for U {
         if has_gaps(blocks) {
             self.run(PqMismatch { p, q, data: Sparse::from(&*terms(blocks)) })
         } else {
-            by_count!(blocks, p.len(), |blocks| self.run(PqMismatch { p, q, data: Dense(blocks) }))
+            by_count!(U::COUNTED.pq, blocks, p.len(), |blocks| self.run(PqMismatch {
+                p,
+                q,
+                data: Dense(blocks)
+            }))
         }
     }
 
@@ -124,14 +143,14 @@ impl<U: Native> Kernels for U {
 
     fn solve_two(&self, xy: [&mut [u8]; 2], pq: [&[u8]; 2], terms: &[Term<'_>], ab: [u8; 2]) {
         let ([x, y], [p, q]) = (xy, pq);
-        by_count!(terms, p.len(), |sources| {
+        by_count!(U::COUNTED.pq, terms, p.len(), |sources| {
             let data = Sparse { terms, sources };
             self.run(SolveTwo { x, y, p, q, data, coefficients: ab });
         });
     }
 }
 
-/// Whether the results of a computation over so many blocks had better be streamed.
+/// Whether the results of a computation over so many blocks are streamed unasked.
 fn outgrows_cache(length: usize, blocks: usize) -> bool {
     length.saturating_mul(blocks) > CACHE
 }

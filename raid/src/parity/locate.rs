@@ -15,7 +15,7 @@
 //! Source: mdadm `raid6check.c`, `raid6_collect` and `raid6_stats`; H. Peter Anvin, "The
 //! mathematics of RAID-6", section 4.
 
-use super::{by_exponent, check_lengths, check_sources, gf, pq, xor_into};
+use super::{Engine, Mismatch, by_exponent, gf};
 
 /// Which block of a stripe is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,34 +35,35 @@ pub enum Culprit {
 /// Bytes of difference computed at a time, on the stack.
 const PIECE: usize = 512;
 
-/// Looks for the one wrong block. `data` holds each data block with its exponent, in any order.
-///
-/// # Panics
-///
-/// If slices differ in length, or an exponent is used twice or is 255 or more.
-pub fn locate(data: &[(u32, &[u8])], p: &[u8], q: &[u8]) -> Culprit {
-    let sources = by_exponent(data.iter().copied());
-    check_lengths(p.len(), &[q]);
-    check_sources(p.len(), &sources);
-    let mut culprit = Culprit::None;
-    let mut pieces = Vec::with_capacity(sources.len());
-    let (mut delta_p, mut delta_q) = ([0; PIECE], [0; PIECE]);
-    for start in (0..p.len()).step_by(PIECE) {
-        let end = p.len().min(start + PIECE);
-        let (delta_p, delta_q) = (&mut delta_p[..end - start], &mut delta_q[..end - start]);
-        pieces.clear();
-        pieces.extend(sources.iter().map(|source| source.map(|bytes| &bytes[start..end])));
-        pq(delta_p, delta_q, &pieces);
-        xor_into(delta_p, &[&p[start..end]]);
-        xor_into(delta_q, &[&q[start..end]]);
-        for (&dp, &dq) in delta_p.iter().zip(&*delta_q) {
-            culprit = culprit.and(blame(data, dp, dq));
+impl Engine {
+    /// As [`super::locate`].
+    pub fn locate(&self, data: &[(u32, &[u8])], p: &[u8], q: &[u8]) -> Culprit {
+        let sources = by_exponent(data.iter().copied());
+        let mut culprit = Culprit::None;
+        let mut pieces = Vec::with_capacity(sources.len());
+        let (mut delta_p, mut delta_q) = ([0; PIECE], [0; PIECE]);
+        let mut start = self.first_mismatch(p, q, &sources);
+        while start < p.len() && culprit != Culprit::Many {
+            let end = p.len().min(start + PIECE);
+            let (delta_p, delta_q) = (&mut delta_p[..end - start], &mut delta_q[..end - start]);
+            pieces.clear();
+            pieces.extend(sources.iter().map(|source| source.map(|bytes| &bytes[start..end])));
+            self.pq(delta_p, delta_q, &pieces);
+            self.xor_into(delta_p, &[&p[start..end]]);
+            self.xor_into(delta_q, &[&q[start..end]]);
+            for (&dp, &dq) in delta_p.iter().zip(&*delta_q) {
+                culprit = culprit.and(blame(data, dp, dq));
+            }
+            start = end;
         }
-        if culprit == Culprit::Many {
-            break;
-        }
+        culprit
     }
-    culprit
+
+    /// Where to begin to look: a stripe is nearly always right, and checking it is fast.
+    fn first_mismatch(&self, p: &[u8], q: &[u8], sources: &[Option<&[u8]>]) -> usize {
+        let Mismatch { p: in_p, q: in_q } = self.pq_mismatch(p, q, sources);
+        in_p.into_iter().chain(in_q).min().unwrap_or(p.len())
+    }
 }
 
 impl Culprit {

@@ -53,8 +53,8 @@ mod x86_64;
 mod xor;
 
 pub use engine::{Engine, OVERRIDE, engine, engines};
-pub use locate::{Culprit, locate};
-pub use recover::{Blocks, DataBlock, Lost, TooManyLost, recover};
+pub use locate::Culprit;
+pub use recover::{Blocks, DataBlock, Lost, TooManyLost};
 
 /// Where stored P and Q first differ from what the data calls for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +75,12 @@ pub fn xor(dst: &mut [u8], sources: &[&[u8]]) {
     engine().xor(dst, sources);
 }
 
+/// As [`xor`], for blocks that come from a device and a result that goes to one: nobody will read
+/// it soon, so it is stored past the cache. Slower if the stripe is in the cache already.
+pub fn xor_streamed(dst: &mut [u8], sources: &[&[u8]]) {
+    engine().xor_streamed(dst, sources);
+}
+
 /// XORs all sources into `dst`.
 pub fn xor_into(dst: &mut [u8], sources: &[&[u8]]) {
     engine().xor_into(dst, sources);
@@ -89,6 +95,11 @@ pub fn xor_mismatch(p: &[u8], sources: &[&[u8]]) -> Option<usize> {
 /// block of zeros.
 pub fn pq(p: &mut [u8], q: &mut [u8], sources: &[Option<&[u8]>]) {
     engine().pq(p, q, sources);
+}
+
+/// As [`pq`], storing past the cache; see [`xor_streamed`].
+pub fn pq_streamed(p: &mut [u8], q: &mut [u8], sources: &[Option<&[u8]>]) {
+    engine().pq_streamed(p, q, sources);
 }
 
 /// Computes Q alone, as [`pq`] does.
@@ -114,6 +125,27 @@ pub fn update_q(q: &mut [u8], exponent: u32, old: &[u8], new: &[u8]) {
 /// Carries the change of the data block with this exponent over into P and Q, in one pass.
 pub fn update_pq(p: &mut [u8], q: &mut [u8], exponent: u32, old: &[u8], new: &[u8]) {
     engine().update_pq(p, q, exponent, old, new);
+}
+
+/// Rebuilds the lost blocks, in place, from the rest. Naming a block twice is naming it once.
+///
+/// On error nothing has been written.
+///
+/// # Panics
+///
+/// If blocks differ in length, a lost index does not exist, or there is a Q and an exponent is
+/// used twice or is 255 or more.
+pub fn recover(blocks: &mut Blocks<'_, '_>, lost: &[Lost]) -> Result<(), TooManyLost> {
+    engine().recover(blocks, lost)
+}
+
+/// Looks for the one wrong block. `data` holds each data block with its exponent, in any order.
+///
+/// # Panics
+///
+/// If slices differ in length, or an exponent is used twice or is 255 or more.
+pub fn locate(data: &[(u32, &[u8])], p: &[u8], q: &[u8]) -> Culprit {
+    engine().locate(data, p, q)
 }
 
 fn coefficient(exponent: u32) -> u8 {

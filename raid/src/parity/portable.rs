@@ -6,7 +6,7 @@
 //! another constant is Horner's rule over its bits.
 
 use super::gf;
-use super::vector::{Kernel, Native, Unit};
+use super::vector::{Counted, Kernel, Native, Unit};
 
 const WORD: usize = size_of::<u64>();
 const WORDS: usize = 4;
@@ -31,8 +31,7 @@ fn double(word: u64) -> u64 {
 }
 
 impl Native for Portable {
-    /// Its arithmetic takes longer than finding the sources.
-    const COUNTED: bool = false;
+    const COUNTED: Counted = Counted::NEVER;
 
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)

@@ -19,8 +19,8 @@ use super::{Mismatch, gf};
 
 /// What P and Q are to be computed from, as a caller names it.
 pub(super) trait Data {
-    /// Whether the compiler knows the number of sources.
-    const COUNTED: bool;
+    /// The number of sources, if the compiler knows.
+    const COUNT: Option<usize>;
 
     type Sums<F: Copy>: Sums<F>;
 
@@ -38,7 +38,7 @@ pub(super) trait Sums<F> {
 pub(super) struct Dense<S>(pub(super) S);
 
 impl<S: Sources> Data for Dense<S> {
-    const COUNTED: bool = S::COUNT.is_some();
+    const COUNT: Option<usize> = S::COUNT;
 
     type Sums<F: Copy> = Self;
 
@@ -91,7 +91,7 @@ pub(super) struct Gapped<S, G> {
 }
 
 impl<S: Sources> Data for Sparse<'_, S> {
-    const COUNTED: bool = S::COUNT.is_some();
+    const COUNT: Option<usize> = S::COUNT;
 
     type Sums<F: Copy> = Gapped<S, S::Each<F>>;
 
@@ -128,11 +128,12 @@ impl<S: Sources, G: AsRef<[F]>, F: Copy> Sums<F> for Gapped<S, G> {
 /// Vectors abreast: where finding a source takes time, each is to give more.
 #[inline(always)]
 pub(super) fn walk_data<D: Data, U: Unit>(unit: U, length: usize, step: impl Step<U::Factor>) {
-    if D::COUNTED {
-        walk::<2, _>(unit, length, step);
-    } else {
-        walk::<4, _>(unit, length, step);
-    }
+    match D::COUNT {
+        // Narrow vectors, many pointers: the latter are found anew for each step.
+        Some(12..) if U::WIDTH < 64 => walk::<3, _>(unit, length, step),
+        Some(_) => walk::<2, _>(unit, length, step),
+        None => walk::<4, _>(unit, length, step),
+    };
 }
 
 /// p = Σ D, q = Σ g^e·D, where e is the index of D.

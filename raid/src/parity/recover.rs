@@ -16,7 +16,7 @@
 //! (`lib/raid6/recov.c`, `raid6_2data_recov_intx1`, `raid6_datap_recov_intx1`), which touches more
 //! memory for the same answer.
 
-use super::{by_exponent, check_exponents, engine, gf, pq, q_only, xor};
+use super::{Engine, by_exponent, check_exponents, gf};
 
 /// One data block of a stripe.
 #[derive(Debug)]
@@ -27,15 +27,15 @@ pub struct DataBlock<'a> {
     pub bytes: &'a mut [u8],
 }
 
-/// The blocks of a stripe, all of one length.
+/// The blocks of a stripe, all of one length, that the caller lends.
 ///
 /// A parity of `None` can neither help nor be rebuilt: raid5 has no Q, and a caller who cannot
 /// store a lost parity need not bring a buffer for it.
 #[derive(Debug)]
-pub struct Blocks<'a> {
+pub struct Blocks<'a, 'd> {
     /// Every data block, in any order. Exponents must differ if there is a Q; exponents without a
     /// block stand for zeros.
-    pub data: &'a mut [DataBlock<'a>],
+    pub data: &'a mut [DataBlock<'d>],
     /// The XOR of the data.
     pub p: Option<&'a mut [u8]>,
     /// The sum of g^exponent · data.
@@ -63,35 +63,61 @@ pub struct TooManyLost {
     pub parity: usize,
 }
 
-/// Rebuilds the lost blocks, in place, from the rest. Naming a block twice is naming it once.
-///
-/// On error nothing has been written.
-///
-/// # Panics
-///
-/// If blocks differ in length, a lost index does not exist, or there is a Q and an exponent is
-/// used twice or is 255 or more.
-pub fn recover(blocks: &mut Blocks<'_>, lost: &[Lost]) -> Result<(), TooManyLost> {
-    check(blocks);
-    let (p_lost, q_lost) = (lost.contains(&Lost::P), lost.contains(&Lost::Q));
-    let p = blocks.p.as_deref().filter(|_| !p_lost);
-    let q = blocks.q.as_deref().filter(|_| !q_lost);
-    let lost_data = lost_data(lost, blocks.data.len());
-    match (lost_data.as_slice(), p, q) {
-        ([], _, _) => {}
-        (&[x], Some(p), _) => recover_from_p(blocks.data, x, p),
-        (&[x], None, Some(q)) => recover_from_q(blocks.data, x, q),
-        (&[x, y], Some(p), Some(q)) => recover_two(blocks.data, [x, y], p, q),
-        _ => {
-            let parity = usize::from(p.is_some()) + usize::from(q.is_some());
-            return Err(TooManyLost { data: lost_data.len(), parity });
+impl Engine {
+    /// As [`super::recover`].
+    pub fn recover(&self, blocks: &mut Blocks<'_, '_>, lost: &[Lost]) -> Result<(), TooManyLost> {
+        check(blocks);
+        let (p_lost, q_lost) = (lost.contains(&Lost::P), lost.contains(&Lost::Q));
+        let p = blocks.p.as_deref().filter(|_| !p_lost);
+        let q = blocks.q.as_deref().filter(|_| !q_lost);
+        let lost_data = lost_data(lost, blocks.data.len());
+        match (lost_data.as_slice(), p, q) {
+            ([], _, _) => {}
+            (&[x], Some(p), _) => self.recover_from_p(blocks.data, x, p),
+            (&[x], None, Some(q)) => self.recover_from_q(blocks.data, x, q),
+            (&[x, y], Some(p), Some(q)) => self.recover_two(blocks.data, [x, y], p, q),
+            _ => {
+                let parity = usize::from(p.is_some()) + usize::from(q.is_some());
+                return Err(TooManyLost { data: lost_data.len(), parity });
+            }
+        }
+        self.recompute_parity(blocks, p_lost, q_lost);
+        Ok(())
+    }
+
+    fn recover_from_p(&self, data: &mut [DataBlock<'_>], x: usize, p: &[u8]) {
+        let ([lost], survivors) = split(data, [x]);
+        let mut sources: Vec<&[u8]> = survivors.into_iter().map(|(_, bytes)| bytes).collect();
+        sources.push(p);
+        self.xor(lost, &sources);
+    }
+
+    fn recover_from_q(&self, data: &mut [DataBlock<'_>], x: usize, q: &[u8]) {
+        let coefficient = gf::exp(data[x].exponent);
+        let ([x], survivors) = split(data, [x]);
+        self.solve_one(x, q, &descending(survivors), coefficient);
+    }
+
+    fn recover_two(&self, data: &mut [DataBlock<'_>], lost: [usize; 2], p: &[u8], q: &[u8]) {
+        let coefficients = lost.map(|index| gf::exp(data[index].exponent));
+        let (lost, survivors) = split(data, lost);
+        self.solve_two(lost, [p, q], &descending(survivors), coefficients);
+    }
+
+    fn recompute_parity(&self, blocks: &mut Blocks<'_, '_>, p_lost: bool, q_lost: bool) {
+        let p = blocks.p.as_deref_mut().filter(|_| p_lost);
+        let q = blocks.q.as_deref_mut().filter(|_| q_lost);
+        let data = blocks.data.iter().map(|block| (block.exponent, &*block.bytes));
+        match (p, q) {
+            (None, None) => {}
+            (Some(p), None) => self.xor(p, &data.map(|(_, bytes)| bytes).collect::<Vec<_>>()),
+            (None, Some(q)) => self.q_only(q, &by_exponent(data)),
+            (Some(p), Some(q)) => self.pq(p, q, &by_exponent(data)),
         }
     }
-    recompute_parity(blocks, p_lost, q_lost);
-    Ok(())
 }
 
-fn check(blocks: &Blocks<'_>) {
+fn check(blocks: &Blocks<'_, '_>) {
     let parities = [blocks.p.as_deref(), blocks.q.as_deref()];
     let all = parities.into_iter().flatten().chain(blocks.data.iter().map(|block| &*block.bytes));
     let mut lengths = all.map(<[u8]>::len);
@@ -118,41 +144,10 @@ fn lost_data(lost: &[Lost], data_blocks: usize) -> Vec<usize> {
     indices
 }
 
-fn recover_from_p(data: &mut [DataBlock<'_>], x: usize, p: &[u8]) {
-    let ([lost], survivors) = split(data, [x]);
-    let mut sources: Vec<&[u8]> = survivors.into_iter().map(|(_, bytes)| bytes).collect();
-    sources.push(p);
-    xor(lost, &sources);
-}
-
-fn recover_from_q(data: &mut [DataBlock<'_>], x: usize, q: &[u8]) {
-    let coefficient = gf::exp(data[x].exponent);
-    let ([x], survivors) = split(data, [x]);
-    engine().solve_one(x, q, &descending(survivors), coefficient);
-}
-
-fn recover_two(data: &mut [DataBlock<'_>], lost: [usize; 2], p: &[u8], q: &[u8]) {
-    let coefficients = lost.map(|index| gf::exp(data[index].exponent));
-    let (lost, survivors) = split(data, lost);
-    engine().solve_two(lost, [p, q], &descending(survivors), coefficients);
-}
-
 /// Survivors as terms of Horner's rule.
 fn descending(mut survivors: Survivors<'_>) -> Survivors<'_> {
     survivors.sort_unstable_by_key(|&(exponent, _)| std::cmp::Reverse(exponent));
     survivors
-}
-
-fn recompute_parity(blocks: &mut Blocks<'_>, p_lost: bool, q_lost: bool) {
-    let p = blocks.p.as_deref_mut().filter(|_| p_lost);
-    let q = blocks.q.as_deref_mut().filter(|_| q_lost);
-    let data = blocks.data.iter().map(|block| (block.exponent, &*block.bytes));
-    match (p, q) {
-        (None, None) => {}
-        (Some(p), None) => xor(p, &data.map(|(_, bytes)| bytes).collect::<Vec<_>>()),
-        (None, Some(q)) => q_only(q, &by_exponent(data)),
-        (Some(p), Some(q)) => pq(p, q, &by_exponent(data)),
-    }
 }
 
 /// Data blocks that can be relied on, with their exponents.

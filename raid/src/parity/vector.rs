@@ -100,10 +100,23 @@ pub(super) trait Unit: Copy {
     fn times(self, v: Self::V, factor: Self::Factor) -> Self::V;
 }
 
+/// Bytes of sources, by kind of kernel. 0 is never.
+pub(super) struct Counted {
+    /// For P alone.
+    pub(super) p: usize,
+    /// For P and Q.
+    pub(super) pq: usize,
+}
+
+impl Counted {
+    /// A unit whose arithmetic takes longer than finding the sources.
+    pub(super) const NEVER: Self = Self { p: 0, pq: 0 };
+}
+
 /// A unit that can run kernels by itself.
 pub(super) trait Native: Unit + Send + Sync + 'static {
-    /// Whether versions of kernels for particular numbers of sources pay.
-    const COUNTED: bool = true;
+    /// Up to how many bytes of sources versions of kernels for particular numbers of sources pay.
+    const COUNTED: Counted;
 
     /// Runs the kernel in a function compiled for this unit.
     fn run<K: Kernel>(self, kernel: K) -> K::Output;

@@ -24,7 +24,7 @@ use std::arch::x86_64::*;
 
 use super::constants::{MATRIX, NIBBLES, matrix};
 use super::gf;
-use super::vector::{Kernel, Native, Unit};
+use super::vector::{Counted, Kernel, Native, Unit};
 
 /// g and g² as bit matrices.
 const BY_G: i64 = matrix(2) as i64;
@@ -34,10 +34,17 @@ const REDUCTION: i8 = gf::REDUCTION as i8;
 /// The truth table of a ^ b ^ c, for `vpternlog`.
 const XOR3: i32 = 0x96;
 
+/// Up to this many bytes, a stripe stays in a core's first cache, and the time to find the sources
+/// shows. Beyond, one loop over all sources reads them at least as fast: the prefetchers of some
+/// CPUs are confused by many loads that take turns. Without `vgf2p8affineqb` and with 16 registers,
+/// though, P and Q need every instruction and every register for themselves at any size: finding
+/// the sources costs AVX2 a fifth of its speed.
+const NEAR: Counted = Counted { p: 96 << 10, pq: 96 << 10 };
+
 /// Defines a unit: whether it wants [`Native::COUNTED`] versions, the features it needs, and how to
 /// find out and run.
 macro_rules! unit {
-    ($(#[$doc:meta])* $unit:ident ($counted:literal): $($feature:tt)*) => {
+    ($(#[$doc:meta])* $unit:ident ($counted:expr): $($feature:tt)*) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub(super) struct $unit(());
@@ -51,7 +58,7 @@ macro_rules! unit {
         }
 
         impl Native for $unit {
-            const COUNTED: bool = $counted;
+            const COUNTED: Counted = $counted;
 
             fn run<K: Kernel>(self, kernel: K) -> K::Output {
                 $(#[target_feature(enable = $feature)])*
@@ -79,23 +86,23 @@ macro_rules! instructions {
 
 unit!(
     /// 64 bytes, and multiplication by bit matrices.
-    Avx512Gfni (true): "avx512f" "avx512bw" "gfni"
+    Avx512Gfni (NEAR): "avx512f" "avx512bw" "gfni"
 );
 unit!(
     /// 64 bytes.
-    Avx512 (true): "avx512f" "avx512bw"
+    Avx512 (NEAR): "avx512f" "avx512bw"
 );
 unit!(
     /// 32 bytes, and multiplication by bit matrices.
-    Avx2Gfni (true): "avx2" "gfni"
+    Avx2Gfni (NEAR): "avx2" "gfni"
 );
 unit!(
     /// 32 bytes.
-    Avx2 (true): "avx2"
+    Avx2 (Counted { pq: usize::MAX, ..NEAR }): "avx2"
 );
 unit!(
     /// 16 bytes.
-    Ssse3 (false): "ssse3"
+    Ssse3 (Counted::NEVER): "ssse3"
 );
 
 /// What 512-bit units have in common.
