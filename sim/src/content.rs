@@ -12,6 +12,9 @@ use crate::disk::mix;
 /// Bytes of a sector.
 pub const SECTOR: usize = 512;
 
+/// A sector nobody has written to.
+pub const ZEROS: [u8; SECTOR] = [0; SECTOR];
+
 const WORDS: usize = SECTOR / 8;
 const MAGIC: u64 = 0x686f_6c64_6661_7374;
 
@@ -82,7 +85,7 @@ pub fn decode(seed: u64, sector: u64, bytes: &[u8]) -> Value {
         let bytes = bytes[index * 8..index * 8 + 8].try_into();
         u64::from_le_bytes(bytes.expect("eight bytes"))
     };
-    if bytes == [0; SECTOR] {
+    if bytes == ZEROS {
         return Value::ZERO;
     }
     let version = (word(1) >> 32) as u32;

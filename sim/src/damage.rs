@@ -9,8 +9,9 @@
 //! correct data too. A parity row that is at risk and has lost a member is *wild*: what is
 //! computed from it may be anything, and nothing in the array could know. That is the write hole.
 
-use holdfast_raid::integrity::Guarded;
-use holdfast_raid::layout::Place;
+use std::ops::Range;
+
+use holdfast_raid::integrity::{BLOCK_SECTORS, Guarded, Shape};
 use holdfast_raid::status::{MemberState, Status};
 use holdfast_raid::{Assembled, Defects};
 
@@ -67,6 +68,36 @@ impl Claims {
     }
 }
 
+/// Sectors of a disk that are about to be lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blow {
+    /// The disk.
+    pub disk: usize,
+    /// Its sectors, counted from its first.
+    pub sectors: Range<u64>,
+}
+
+impl Blow {
+    /// The whole disk.
+    pub const fn whole(disk: usize) -> Self {
+        Self { disk, sectors: 0..u64::MAX }
+    }
+}
+
+/// The same sectors in ranges that ascend and do not meet.
+fn apart(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.retain(|range| !range.is_empty());
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut merged: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
 /// The damage done so far.
 #[derive(Debug)]
 pub struct Damage {
@@ -84,7 +115,6 @@ pub struct Damage {
     wild: RowSet,
     /// Rows in which members may disagree and one is missing.
     torn: RowSet,
-    places: Vec<Place>,
 }
 
 impl Damage {
@@ -100,7 +130,6 @@ impl Damage {
             exceeded: none.clone(),
             wild: none.clone(),
             torn: none,
-            places: Vec::new(),
         }
     }
 
@@ -148,9 +177,7 @@ impl Damage {
 
     /// Every row may hold anything: a device broke its contract.
     pub fn all_wild(&mut self) {
-        for row in 0..self.rows.count() {
-            self.wild.insert(row);
-        }
+        self.wild.insert_range(0..self.rows.count());
     }
 
     /// A row may hold anything.
@@ -165,6 +192,11 @@ impl Damage {
             () if self.exceeded.contains(row) => Expect::MayError,
             () => Expect::MustOk,
         }
+    }
+
+    /// Whether no row may hold anything: every sector has a right answer.
+    pub const fn is_tame(&self) -> bool {
+        self.wild.is_empty()
     }
 
     /// Whether any row has lost more than it bears.
@@ -191,28 +223,30 @@ impl Damage {
         }
     }
 
-    /// Places of a row that hold nothing usable.
-    fn losses<X: Defects>(
-        &mut self,
-        row: u64,
+    /// What each slot has lost of its data: ranges, ascending and apart.
+    fn lost_ranges<X: Defects>(
+        &self,
         claims: &Claims,
-        more: &dyn Fn(&Place) -> bool,
+        more: &[Blow],
         array: &Assembled<Guarded<SimDisk>, X>,
-    ) -> u32 {
-        let mut places = std::mem::take(&mut self.places);
-        self.rows.places(row, &mut places);
-        let usable = |place: &&Place| {
-            let Some(server) = claims.servers[place.slot as usize] else { return false };
-            let at = server.data_offset + place.sector;
-            place.sector < server.until
-                && !self.lost[server.disk]
-                && !more(place)
-                && is_usable(array.device(server.disk), at)
+    ) -> Vec<Vec<Range<u64>>> {
+        let of_slot = |server: &Option<Server>| {
+            let Some(server) = server.filter(|server| !self.lost[server.disk]) else {
+                return vec![0..u64::MAX];
+            };
+            let member = array.device(server.disk);
+            if member.inner().is_gone() {
+                return vec![0..u64::MAX];
+            }
+            let data = |sector: u64| sector.saturating_sub(server.data_offset);
+            let bad = unusable(member).map(|range| data(range.start)..data(range.end));
+            let mut ranges: Vec<Range<u64>> = bad.collect();
+            let blows = more.iter().filter(|blow| blow.disk == server.disk);
+            ranges.extend(blows.map(|blow| data(blow.sectors.start)..data(blow.sectors.end)));
+            ranges.push(server.until..u64::MAX);
+            apart(ranges)
         };
-        let usable = places.iter().filter(usable).count();
-        let losses = (places.len() - usable) as u32;
-        self.places = places;
-        losses
+        claims.servers.iter().map(of_slot).collect()
     }
 
     /// Looks at every row and notes what is exceeded, wild and torn; the torn ones.
@@ -226,38 +260,38 @@ impl Damage {
             return &self.torn;
         }
         let (tolerance, parity) = (self.rows.tolerance(), self.rows.has_parity());
-        for row in 0..self.rows.count() {
-            let losses = self.losses(row, claims, &|_| false, array);
+        let lost = self.lost_ranges(claims, &[], array);
+        for (rows, losses) in self.rows.losses(&lost) {
             if losses > tolerance {
-                self.exceeded.insert(row);
+                self.exceeded.insert_range(rows.clone());
             }
-            if losses > 0 && self.disagrees(row) {
-                self.torn.insert(row);
-                if parity {
-                    self.wild.insert(row);
-                }
+            if losses > 0 {
+                self.torn.insert_common(rows.clone(), &self.at_risk);
+                self.torn.insert_common(rows, &self.stained);
             }
+        }
+        if parity {
+            self.wild.extend(&self.torn);
         }
         &self.torn
     }
 
-    /// Whether a row, as things are, has lost more than it bears or could hold anything.
+    /// Whether a row, as things are and after these blows, has lost more than it bears or could
+    /// hold anything.
     pub fn would_exceed<X: Defects>(
-        &mut self,
+        &self,
         claims: &Claims,
         array: &Assembled<Guarded<SimDisk>, X>,
-        more: &dyn Fn(&Place) -> bool,
+        more: &[Blow],
         in_doubt: &RowSet,
     ) -> bool {
         let (tolerance, parity) = (self.rows.tolerance(), self.rows.has_parity());
-        for row in 0..self.rows.count() {
-            let losses = self.losses(row, claims, more, array);
-            let doubt = self.disagrees(row) || in_doubt.contains(row);
-            if losses > tolerance || parity && losses > 0 && doubt {
-                return true;
-            }
-        }
-        false
+        let lost = self.lost_ranges(claims, more, array);
+        let doubt = [&self.at_risk, &self.stained, in_doubt];
+        self.rows.losses(&lost).into_iter().any(|(rows, losses)| {
+            let in_doubt = || doubt.iter().any(|set| set.meets(rows.clone()));
+            losses > tolerance || parity && losses > 0 && in_doubt()
+        })
     }
 
     fn may_have_losses<X: Defects>(
@@ -276,12 +310,20 @@ impl Damage {
     }
 }
 
-/// Whether a member can hand a sector on; behind a guard, its whole block of 4 KiB. What no error tells of counts as a loss only
-/// where a guard tells; without one it is written down as wild.
-fn is_usable(member: &Guarded<SimDisk>, sector: u64) -> bool {
-    let range = member.shape().device_range(sector..sector + 1);
-    match member.is_guarded() {
-        true => member.inner().is_sound(range),
-        false => member.inner().is_readable(range),
-    }
+/// Sectors of a member that it cannot hand on; behind a guard, their whole blocks of 4 KiB. What no
+/// error tells of counts as a loss only where a guard tells; without one it is written down as wild.
+fn unusable(member: &Guarded<SimDisk>) -> impl Iterator<Item = Range<u64>> {
+    let (disk, guard) = (member.inner(), member.is_guarded().then(|| member.shape()));
+    let unsound = disk.unsound_sectors().filter(move |_| guard.is_some());
+    disk.bad_sectors().chain(unsound).filter_map(move |sector| match guard {
+        None => Some(sector..sector + 1),
+        Some(shape) => beneath(shape, sector),
+    })
+}
+
+/// The member's block that a device sector carries, or whose seal lies there beside it.
+fn beneath(shape: Shape, device_sector: u64) -> Option<Range<u64>> {
+    let sector = shape.block_at(device_sector)? * BLOCK_SECTORS;
+    let block = sector..sector + BLOCK_SECTORS;
+    shape.device_range(block.clone()).contains(&device_sector).then_some(block)
 }

@@ -17,9 +17,10 @@
 //!   what no *durable* write superseded;
 //! - what was read stays until it is written: of several values the first reader sees chooses.
 
+use std::collections::BTreeMap;
+
 use crate::content::Value;
-use crate::rows::RowSet;
-use crate::rows::Rows;
+use crate::rows::{RowSet, Rows};
 
 /// A moment in the order of requests and answers.
 type Moment = u32;
@@ -76,18 +77,33 @@ struct Seen {
     at: Moment,
 }
 
+/// What is known of one sector.
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    /// The newest write to it in this era.
+    newest: u32,
+    /// One value it may have held when the era began; the other possible ones are in `others`.
+    base: Value,
+    seen: Option<Seen>,
+}
+
+impl Cell {
+    /// Zeros, as at the beginning.
+    const UNTOUCHED: Self = Self { newest: END, base: Value::ZERO, seen: None };
+}
+
+/// Cells of neighbouring sectors.
+const GROUP: usize = 64;
+
 /// The ledger of an array. See the [module](self) for what it knows.
 #[derive(Debug)]
 pub struct Ledger {
     now: Moment,
     writes: Vec<Write>,
     links: Vec<Link>,
-    /// The newest write to each sector in this era.
-    newest: Vec<u32>,
-    /// One value per sector; the other possible ones are in `others`.
-    base: Vec<Value>,
-    others: std::collections::BTreeMap<u64, Vec<Value>>,
-    seen: Vec<Option<Seen>>,
+    /// Sectors by the [`GROUP`]; none where nothing was ever written.
+    cells: Vec<Option<Box<[Cell; GROUP]>>>,
+    others: BTreeMap<u64, Vec<Value>>,
     /// Readers who asked before this saw something that has been forgotten since.
     forgotten: Moment,
     /// Answers before this moment are durable.
@@ -110,14 +126,36 @@ impl Ledger {
             now: 1,
             writes: Vec::new(),
             links: Vec::new(),
-            newest: vec![END; sectors as usize],
-            base: vec![Value::ZERO; sectors as usize],
-            others: std::collections::BTreeMap::new(),
-            seen: vec![None; sectors as usize],
+            cells: vec![None; (sectors as usize).div_ceil(GROUP)],
+            others: BTreeMap::new(),
             forgotten: 0,
             flushed: 0,
             flushes: Vec::new(),
         }
+    }
+
+    fn cell(&self, sector: u64) -> Cell {
+        let group = self.cells[sector as usize / GROUP].as_deref();
+        group.map_or(Cell::UNTOUCHED, |group| group[sector as usize % GROUP])
+    }
+
+    fn cell_mut(&mut self, sector: u64) -> &mut Cell {
+        let group = self.cells[sector as usize / GROUP]
+            .get_or_insert_with(|| Box::new([Cell::UNTOUCHED; GROUP]));
+        &mut group[sector as usize % GROUP]
+    }
+
+    /// Sectors that somebody may have written to, and others beside them.
+    fn touched(&self) -> impl Iterator<Item = u64> + use<> {
+        let groups = self.cells.iter().enumerate().filter(|(_, group)| group.is_some());
+        let groups: Vec<usize> = groups.map(|(index, _)| index).collect();
+        groups.into_iter().flat_map(|index| (index * GROUP..(index + 1) * GROUP).map(|s| s as u64))
+    }
+
+    /// Whether nothing was ever written to these sectors: they hold zeros and nothing else.
+    pub fn is_untouched(&self, sector: u64, sectors: u64) -> bool {
+        let groups = sector as usize / GROUP..(sector + sectors).div_ceil(GROUP as u64) as usize;
+        self.cells[groups].iter().all(Option::is_none)
     }
 
     const fn tick(&mut self) -> Moment {
@@ -144,8 +182,8 @@ impl Ledger {
             fua,
         });
         for sector in sector..sector + sectors {
-            let older =
-                std::mem::replace(&mut self.newest[sector as usize], self.links.len() as u32);
+            let link = self.links.len() as u32;
+            let older = std::mem::replace(&mut self.cell_mut(sector).newest, link);
             self.links.push(Link { write: id, older });
         }
         WriteId(id)
@@ -177,7 +215,7 @@ impl Ledger {
     }
 
     fn writes_of(&self, sector: u64) -> impl Iterator<Item = Write> {
-        let mut link = self.newest[sector as usize];
+        let mut link = self.cell(sector).newest;
         std::iter::from_fn(move || {
             let Link { write, older } = *self.links.get(link as usize)?;
             link = older;
@@ -194,7 +232,7 @@ impl Ledger {
     fn allows(&self, sector: u64, value: Value, youngest: Moment) -> bool {
         let written = |write: Write| write.value == value && write.answered >= youngest;
         let base = || {
-            self.base[sector as usize] == value
+            self.cell(sector).base == value
                 || self.others.get(&sector).is_some_and(|others| others.contains(&value))
         };
         (youngest == 0 && base()) || self.writes_of(sector).any(written)
@@ -214,19 +252,17 @@ impl Ledger {
         asked: u32,
         binding: bool,
     ) -> Result<(), Wrong> {
-        if self.newest[sector as usize] == END && self.others.is_empty() {
-            // The usual case of a sector nobody has touched.
-            return if self.base[sector as usize] == value {
-                Ok(())
-            } else {
-                Err(self.verdict(sector, value))
-            };
+        let cell = self.cell(sector);
+        let untouched = self.cells[sector as usize / GROUP].is_none();
+        if untouched || cell.newest == END && self.others.is_empty() {
+            // The usual case of a sector nobody has touched: there is nothing to choose.
+            return if cell.base == value { Ok(()) } else { Err(self.verdict(sector, value)) };
         }
         let youngest = self.youngest(sector, |write| write.ok && write.answered < asked);
         if !self.allows(sector, value, youngest) {
             return Err(self.verdict(sector, value));
         }
-        if let Some(seen) = self.seen[sector as usize].filter(|seen| seen.at < asked) {
+        if let Some(seen) = cell.seen.filter(|seen| seen.at < asked) {
             let newer = |write: Write| write.value == value && write.answered > seen.at;
             if seen.value != value && !self.writes_of(sector).any(newer) {
                 return Err(Wrong::Changed);
@@ -236,7 +272,7 @@ impl Ledger {
         let alone = self.writes_of(sector).all(|write| write.answered < asked);
         if binding && alone && self.forgotten < asked {
             let at = self.tick();
-            self.seen[sector as usize] = Some(Seen { value, at });
+            self.cell_mut(sector).seen = Some(Seen { value, at });
         }
         Ok(())
     }
@@ -244,9 +280,7 @@ impl Ledger {
     fn verdict(&self, sector: u64, value: Value) -> Wrong {
         match () {
             () if value.is_invented() => Wrong::Invented,
-            () if self.newest[sector as usize] == END
-                && self.base[sector as usize] == Value::ZERO =>
-            {
+            () if self.cell(sector).newest == END && self.cell(sector).base == Value::ZERO => {
                 Wrong::Untouched
             }
             () => Wrong::Lost,
@@ -266,7 +300,7 @@ impl Ledger {
             .map(|write| write.value)
             .collect();
         if youngest == 0 {
-            values.push(self.base[sector as usize]);
+            values.push(self.cell(sector).base);
             values.extend(self.others.get(&sector).into_iter().flatten());
         }
         values.sort_unstable();
@@ -290,9 +324,9 @@ impl Ledger {
     /// was read is gone.
     pub fn forget_seen(&mut self, rows: &Rows, which: &RowSet) {
         self.forgotten = self.tick();
-        for sector in 0..self.seen.len() as u64 {
-            if self.seen[sector as usize].is_some() && which.contains(rows.of(sector)) {
-                self.seen[sector as usize] = None;
+        for sector in self.touched() {
+            if self.cell(sector).seen.is_some() && which.contains(rows.of(sector)) {
+                self.cell_mut(sector).seen = None;
             }
         }
     }
@@ -305,9 +339,7 @@ impl Ledger {
                 Crash::PowerCut => self.is_durable(write),
             };
             if !settled {
-                for sector in write.sector..write.sector + write.sectors {
-                    doubt.insert(rows.of(sector));
-                }
+                rows.insert_all(write.sector, write.sectors, doubt);
             }
         }
     }
@@ -315,17 +347,15 @@ impl Ledger {
     /// Rows of a write.
     pub fn rows_of(&self, id: WriteId, rows: &Rows, set: &mut RowSet) {
         let write = &self.writes[id.0 as usize];
-        for sector in write.sector..write.sector + write.sectors {
-            set.insert(rows.of(sector));
-        }
+        rows.insert_all(write.sector, write.sectors, set);
     }
 
     /// The machine stops in the middle of everything; a new era begins.
     pub fn crash(&mut self, crash: Crash) {
-        let mut others = std::collections::BTreeMap::new();
-        for sector in 0..self.base.len() as u64 {
-            if self.newest[sector as usize] == END && !self.others.contains_key(&sector) {
-                self.seen[sector as usize] = None;
+        let mut others = BTreeMap::new();
+        for sector in self.touched() {
+            if self.cell(sector).newest == END && !self.others.contains_key(&sector) {
+                self.cell_mut(sector).seen = None;
                 continue;
             }
             let youngest = match crash {
@@ -334,12 +364,10 @@ impl Ledger {
             };
             let mut values = self.candidates(sector, youngest);
             self.keep_what_was_seen(sector, crash, &mut values);
-            self.base[sector as usize] = values[0];
             if values.len() > 1 {
                 others.insert(sector, values[1..].to_vec());
             }
-            self.newest[sector as usize] = END;
-            self.seen[sector as usize] = None;
+            *self.cell_mut(sector) = Cell { base: values[0], ..Cell::UNTOUCHED };
         }
         self.others = others;
         self.writes.clear();
@@ -349,8 +377,8 @@ impl Ledger {
     /// A value that was read stays over a crash if it had been there since the last one, or has
     /// been made durable since it was read.
     fn keep_what_was_seen(&self, sector: u64, crash: Crash, values: &mut Vec<Value>) {
-        let Some(seen) = self.seen[sector as usize] else { return };
-        let untouched = self.newest[sector as usize] == END;
+        let Some(seen) = self.cell(sector).seen else { return };
+        let untouched = self.cell(sector).newest == END;
         if crash == Crash::Kill || untouched || seen.at < self.flushed {
             let newer = |value: &Value| {
                 let later = |write: Write| write.value == *value && write.answered > seen.at;
@@ -363,10 +391,8 @@ impl Ledger {
     /// From now on the sector holds this, whatever it may have held: it was beyond saving and has
     /// been looked at.
     pub fn settle(&mut self, sector: u64, value: Value) {
-        self.newest[sector as usize] = END;
         self.others.remove(&sector);
-        self.base[sector as usize] = value;
-        self.seen[sector as usize] = None;
+        *self.cell_mut(sector) = Cell { base: value, ..Cell::UNTOUCHED };
     }
 }
 

@@ -6,9 +6,11 @@
 //! is judged here from [`Layout`]'s arithmetic alone, without the engine.
 
 use holdfast_raid::Level;
-use holdfast_raid::layout::{Layout, Place, Roles};
+use holdfast_raid::layout::{Layout, Mapped, Place, Roles};
 
-use crate::disk::SimDisk;
+use std::ops::Range;
+
+use crate::disk::{PAGE, SimDisk};
 
 /// The rows of an array.
 #[derive(Clone, Debug)]
@@ -71,6 +73,70 @@ impl Rows {
         }
     }
 
+    /// Adds the rows of array sectors to a set.
+    pub fn insert_all(&self, sector: u64, sectors: u64, set: &mut RowSet) {
+        let Layout::Parity(parity) = &self.layout else {
+            return set.insert_range(sector..sector + sectors);
+        };
+        let (end, chunk) = (sector + sectors, u64::from(parity.chunk_sectors()));
+        let mut sector = sector;
+        while sector < end {
+            let run = (chunk - sector % chunk).min(end - sector);
+            let row = self.of(sector);
+            set.insert_range(row..row + run);
+            sector += run;
+        }
+    }
+
+    /// How many places of each row lie in what its slots have lost: ranges of rows, ascending,
+    /// for all rows. `lost[slot]` are ranges of the slot's data, ascending and apart.
+    pub fn losses(&self, lost: &[Vec<Range<u64>>]) -> Vec<(Range<u64>, u32)> {
+        let mut changes = match &self.layout {
+            Layout::Parity(_) => {
+                let changes =
+                    lost.iter().flatten().map(|range| range.start.min(self.count)..range.end);
+                changes.flat_map(|range| [(range.start, 1), (range.end, -1)]).collect()
+            }
+            Layout::Mapped(_) if lost.iter().all(Vec::is_empty) => Vec::new(),
+            Layout::Mapped(mapped) => self.mapped_changes(mapped, lost),
+        };
+        changes.sort_unstable();
+        let mut segments = Vec::new();
+        let (mut row, mut losses) = (0, 0i64);
+        for (at, change) in changes {
+            if at > row && row < self.count {
+                segments.push((row..at.min(self.count), losses as u32));
+                row = at;
+            }
+            losses += change;
+        }
+        if row < self.count {
+            segments.push((row..self.count, losses as u32));
+        }
+        segments
+    }
+
+    /// Where rows begin and cease to lose a place.
+    fn mapped_changes(&self, mapped: &Mapped, lost: &[Vec<Range<u64>>]) -> Vec<(u64, i64)> {
+        let (mut changes, mut copies) = (Vec::new(), Vec::new());
+        let mut row = 0;
+        while row < self.count {
+            let run = mapped.map(row, self.count - row, &mut copies);
+            for copy in &copies {
+                let ranges = &lost[copy.slot as usize];
+                let first = ranges.partition_point(|range| range.end <= copy.sector);
+                let end = copy.sector + run;
+                for range in ranges[first..].iter().take_while(|range| range.start < end) {
+                    let start = range.start.max(copy.sector) - copy.sector;
+                    changes.push((row + start, 1));
+                    changes.push((row + range.end.min(end) - copy.sector, -1));
+                }
+            }
+            row += run;
+        }
+        changes
+    }
+
     /// The row that a member's data sector belongs to, if any.
     pub fn at(&self, place: Place) -> Option<u64> {
         match &self.layout {
@@ -122,9 +188,34 @@ impl Rows {
     }
 }
 
-fn slice(member: (&SimDisk, u64), sector: u64, sectors: u64) -> &[u8] {
-    let from = (member.1 + sector) as usize * 512;
-    &member.0.image()[from..from + sectors as usize * 512]
+/// Sectors of a page: what is compared at a time.
+const STEP: u64 = PAGE as u64 / 512;
+
+static ZEROS: [u8; PAGE] = [0; PAGE];
+
+/// A page of a member's data; `None` if it holds zeros. Data begins on a page, on every disk.
+fn page(member: (&SimDisk, u64), sector: u64) -> Option<&[u8; PAGE]> {
+    member.0.page(member.1 + sector)
+}
+
+/// The first sector from `sector` on, of the `run` from there on, that is not the same in both.
+fn first_difference(
+    one: (&SimDisk, u64),
+    one_sector: u64,
+    other: (&SimDisk, u64),
+    other_sector: u64,
+    run: u64,
+) -> Option<u64> {
+    (0..run).step_by(STEP as usize).find_map(|at| {
+        let (one, other) = (page(one, one_sector + at), page(other, other_sector + at));
+        let (one, other) = match (one, other) {
+            (None, None) => return None,
+            (one, other) => (one.unwrap_or(&ZEROS), other.unwrap_or(&ZEROS)),
+        };
+        let mut sectors = one.chunks(512).zip(other.chunks(512));
+        let within = sectors.position(|(one, other)| one != other)? as u64;
+        (at + within < run).then_some(at + within)
+    })
 }
 
 fn copies_difference(
@@ -135,15 +226,13 @@ fn copies_difference(
 ) -> Option<String> {
     let mut there = copies.iter().filter_map(|copy| Some((copy, members[copy.slot as usize]?)));
     let (first, member) = there.next()?;
-    let wanted = slice(member, first.sector, run);
-    for (copy, member) in there {
-        let found = slice(member, copy.sector, run);
-        if found != wanted {
-            let skip = wanted.chunks(512).zip(found.chunks(512)).position(|(a, b)| a != b);
-            let at = sector + skip.unwrap_or(0) as u64;
+    for (copy, other) in there {
+        if let Some(at) = first_difference(member, first.sector, other, copy.sector, run) {
             return Some(format!(
-                "array sector {at}: slots {} and {} hold different copies",
-                first.slot, copy.slot
+                "array sector {}: slots {} and {} hold different copies",
+                sector + at,
+                first.slot,
+                copy.slot
             ));
         }
     }
@@ -157,40 +246,52 @@ fn stripe_difference(
     chunk: u64,
     members: &[Option<(&SimDisk, u64)>],
 ) -> Option<String> {
-    let part = |slot: u32| Some(slice(members[slot as usize]?, stripe * chunk, chunk));
-    let mut by_exponent: Vec<Option<&[u8]>> = Vec::new();
+    let mut by_exponent: Vec<Option<(&SimDisk, u64)>> = Vec::new();
     for d in 0..data_members {
         let exponent = roles.exponent(d) as usize;
         by_exponent.resize(by_exponent.len().max(exponent + 1), None);
-        by_exponent[exponent] = Some(part(roles.data_slot(d))?);
+        by_exponent[exponent] = Some(members[roles.data_slot(d) as usize]?);
     }
-    let wrong = |which: &str, found: &[u8], wanted: &[u64]| {
-        let words = found.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().expect("8")));
-        let at = words.zip(wanted).position(|(found, wanted)| found != *wanted)?;
-        let row = stripe * chunk + at as u64 / 64;
-        Some(format!("stripe {stripe}, row {row}: {which} is not what the data says"))
-    };
-    let sum = |times: fn(u64) -> u64| {
-        let mut sum = vec![0; chunk as usize * 64];
-        for source in by_exponent.iter().rev() {
-            match source {
-                None => sum.iter_mut().for_each(|sum| *sum = times(*sum)),
-                Some(bytes) => {
-                    let words = bytes.chunks_exact(8);
-                    for (sum, word) in sum.iter_mut().zip(words) {
-                        *sum = times(*sum) ^ u64::from_le_bytes(word.try_into().expect("8"));
-                    }
-                }
+    let p = (members[roles.p as usize], "P", (|sum| sum) as fn(u64) -> u64);
+    let q = (roles.q.and_then(|slot| members[slot as usize]), "Q", twice as fn(u64) -> u64);
+    for row in (stripe * chunk..(stripe + 1) * chunk).step_by(STEP as usize) {
+        let data: Vec<_> = by_exponent.iter().map(|m| m.and_then(|m| page(m, row))).collect();
+        for (member, which, times) in [p, q] {
+            let Some(member) = member else { continue };
+            if let Some(at) = page_difference(&data, page(member, row), times) {
+                let row = row + at;
+                return Some(format!(
+                    "stripe {stripe}, row {row}: {which} is not what the data says"
+                ));
             }
         }
-        sum
-    };
-    let p = part(roles.p).and_then(|found| wrong("P", found, &sum(|sum| sum)));
-    let q = || {
-        let found = part(roles.q?)?;
-        wrong("Q", found, &sum(twice))
-    };
-    p.or_else(q)
+    }
+    None
+}
+
+/// The first sector of a page of parity that is not what data says, by Horner's rule.
+fn page_difference(
+    data: &[Option<&[u8; PAGE]>],
+    parity: Option<&[u8; PAGE]>,
+    times: fn(u64) -> u64,
+) -> Option<u64> {
+    if parity.is_none() && data.iter().all(Option::is_none) {
+        return None;
+    }
+    let mut sum = [0u64; PAGE / 8];
+    for source in data.iter().rev() {
+        sum.iter_mut().for_each(|sum| *sum = times(*sum));
+        if let Some(bytes) = source {
+            let words = bytes.chunks_exact(8);
+            for (sum, word) in sum.iter_mut().zip(words) {
+                *sum ^= u64::from_le_bytes(word.try_into().expect("8"));
+            }
+        }
+    }
+    let found = parity.unwrap_or(&ZEROS).chunks_exact(8);
+    let found = found.map(|bytes| u64::from_le_bytes(bytes.try_into().expect("8")));
+    let at = found.zip(&sum).position(|(found, wanted)| found != *wanted)?;
+    Some(at as u64 / 64)
 }
 
 /// Each byte times the generator of the field: Q by Horner's rule, unlike the engine's tables.
@@ -216,6 +317,34 @@ impl RowSet {
     pub fn insert(&mut self, row: u64) {
         self.words[row as usize / 64] |= 1 << (row % 64);
         self.any = true;
+    }
+
+    /// Adds rows.
+    pub fn insert_range(&mut self, rows: Range<u64>) {
+        self.any |= !rows.is_empty();
+        each_word(rows, |index, mask| self.words[index] |= mask);
+    }
+
+    /// Adds those of a range that are also in another set; whether there were any.
+    pub fn insert_common(&mut self, rows: Range<u64>, other: &Self) -> bool {
+        let mut found = 0;
+        if other.any {
+            each_word(rows, |index, mask| {
+                self.words[index] |= other.words[index] & mask;
+                found |= other.words[index] & mask;
+            });
+        }
+        self.any |= found != 0;
+        found != 0
+    }
+
+    /// Whether any row of a range is in it.
+    pub fn meets(&self, rows: Range<u64>) -> bool {
+        let mut found = 0;
+        if self.any {
+            each_word(rows, |index, mask| found |= self.words[index] & mask);
+        }
+        found != 0
     }
 
     /// Whether a row is in it.
@@ -259,6 +388,16 @@ impl RowSet {
     }
 }
 
+/// Calls with each word that holds a part of the rows, and the mask of that part.
+fn each_word(rows: Range<u64>, mut each: impl FnMut(usize, u64)) {
+    let mut row = rows.start;
+    while row < rows.end {
+        let count = (64 - row % 64).min(rows.end - row);
+        each(row as usize / 64, (u64::MAX >> (64 - count)) << (row % 64));
+        row += count;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,6 +430,72 @@ mod tests {
                 rows.places(row, &mut places);
                 assert!(places.iter().all(|place| rows.at(*place) == Some(row)), "{level} {row}");
             }
+        }
+    }
+
+    /// Every layout's rows, counted place by place and by ranges.
+    #[test]
+    fn losses_by_ranges_are_losses_place_by_place() {
+        let mut rng = holdfast_core::rng::Rng::new(5);
+        for (level, layout, n) in [
+            (Level::Linear, 0, 3),
+            (Level::Raid0, 0, 3),
+            (Level::Raid1, 0, 3),
+            (Level::Raid5, 2, 4),
+            (Level::Raid6, 8, 5),
+            (Level::Raid10, 0x102, 3),
+            (Level::Raid10, 0x201, 4),
+            (Level::Raid10, 0x1_0301, 5),
+        ] {
+            let raid_disks = n;
+            let shape = Shape { level, layout, raid_disks, chunk_sectors: 8, member_sectors: 64 };
+            let rows = Rows::new(Layout::new(&shape, &vec![64; n as usize]).unwrap());
+            for _ in 0..50 {
+                let lost: Vec<Vec<Range<u64>>> = (0..n)
+                    .map(|_| match rng.below(4) {
+                        0 => vec![0..u64::MAX],
+                        1 => Vec::new(),
+                        2 => vec![rng.below(70)..u64::MAX],
+                        _ => {
+                            let (a, b) = (rng.below(30), 32 + rng.below(20));
+                            vec![a..a + 1 + rng.below(2), b..b + 8, 60..61]
+                        }
+                    })
+                    .collect();
+                let mut next = 0;
+                let mut places = Vec::new();
+                for (range, losses) in rows.losses(&lost) {
+                    assert_eq!(range.start, next);
+                    next = range.end;
+                    for row in range {
+                        rows.places(row, &mut places);
+                        let is_lost = |place: &&Place| {
+                            lost[place.slot as usize].iter().any(|r| r.contains(&place.sector))
+                        };
+                        assert_eq!(places.iter().filter(is_lost).count() as u32, losses, "{row}");
+                    }
+                }
+                assert_eq!(next, rows.count());
+            }
+        }
+    }
+
+    #[test]
+    fn ranges_of_a_set_are_its_rows() {
+        let mut rng = holdfast_core::rng::Rng::new(6);
+        for _ in 0..100 {
+            let mut range = || {
+                let start = rng.below(200);
+                start..start + rng.below(201 - start)
+            };
+            let (one, other, asked) = (range(), range(), range());
+            let (mut set, mut both) = (RowSet::none(200), RowSet::none(200));
+            set.insert_range(one.clone());
+            assert!(set.iter().eq(one.clone()));
+            assert_eq!(set.meets(asked.clone()), one.clone().any(|row| asked.contains(&row)));
+            let found = both.insert_common(other.clone(), &set);
+            assert!(both.iter().eq(one.filter(|row| other.contains(row))));
+            assert_eq!(found, !both.is_empty());
         }
     }
 

@@ -15,6 +15,7 @@ use holdfast_core::block::{Durability, Fault, Op};
 use holdfast_core::buf::Payload;
 use holdfast_core::time::{Duration, Instant};
 
+use super::idle::Idle;
 use super::leg::Owner;
 use super::{Array, Defects};
 use crate::event::{Event, FailReason};
@@ -41,12 +42,10 @@ pub(crate) struct Intent {
     sectors: u64,
     chunk_sectors: u64,
     sleep: Duration,
-    /// Regions whose redundancy is not known good.
-    needed: BitVec<u8, Lsb0>,
     /// Writes in flight by region.
     active: BTreeMap<usize, u32>,
-    /// Regions without writes since then.
-    idle: BTreeMap<usize, Instant>,
+    /// Regions without writes, and those whose redundancy is not known good.
+    idle: Idle,
     /// Pages newer in memory than on disk.
     dirty: BTreeSet<usize>,
     phase: Phase,
@@ -83,15 +82,14 @@ impl Intent {
         let bits = header.bits() as usize;
         image.resize((HEADER_BYTES + bits.div_ceil(8)).next_multiple_of(PAGE_BYTES), 0xff);
         let set = BitSlice::<u8, Lsb0>::from_slice(&image[HEADER_BYTES..])[..bits].to_bitvec();
-        let idle = set.iter_ones().map(|bit| (bit, Instant::ZERO)).collect();
-        let needed = if needed { set } else { BitVec::repeat(false, bits) };
+        let doubtful = if needed { set.clone() } else { BitVec::repeat(false, bits) };
+        let idle = Idle::new(set.iter_ones(), doubtful);
         Self {
             image,
             bits,
             sectors: header.sync_size,
             chunk_sectors: u64::from(header.chunk_bytes) / 512,
             sleep: Duration::from_secs(u64::from(header.daemon_sleep_seconds.max(1))),
-            needed,
             active: BTreeMap::new(),
             idle,
             dirty: BTreeSet::new(),
@@ -107,8 +105,7 @@ impl Intent {
     /// [`Intent::new`].
     pub(crate) fn distrust(&mut self, needed: bool) {
         self.slice_mut().fill(true);
-        self.needed.fill(needed);
-        self.idle = (0..self.bits).map(|bit| (bit, Instant::ZERO)).collect();
+        self.idle = Idle::new(0..self.bits, BitVec::repeat(needed, self.bits));
         self.rewrite();
     }
 
@@ -143,7 +140,7 @@ impl Intent {
         let mut ticket = 0;
         for region in self.regions(&range) {
             *self.active.entry(region).or_default() += 1;
-            self.idle.remove(&region);
+            self.idle.stir(region);
             if let Phase::Flushing { clearing, .. } = &mut self.phase {
                 clearing.remove(&region);
             }
@@ -174,7 +171,7 @@ impl Intent {
             *count -= 1;
             if *count == 0 {
                 self.active.remove(&region);
-                self.idle.insert(region, now);
+                self.idle.rest(region, now);
             }
         }
     }
@@ -182,19 +179,21 @@ impl Intent {
     /// Members differ in this range: keep its bits until a resync has been over it.
     pub(super) fn pin(&mut self, range: Range<u64>) {
         for region in self.regions(&range) {
-            self.needed.set(region, true);
+            self.idle.set_needed(region, true);
             if !self.slice()[region] {
                 self.set(region, true);
                 self.wanted += 1;
             }
-            self.idle.entry(region).or_insert(Instant::ZERO);
+            if !self.idle.contains(region) {
+                self.idle.rest(region, Instant::ZERO);
+            }
         }
     }
 
     /// Every region whose bit is set is in need of a resync; where the first one begins.
     pub(super) fn pin_all_set(&mut self) -> Option<u64> {
         let set = self.slice().to_bitvec();
-        self.needed |= set;
+        set.iter_ones().for_each(|region| self.idle.set_needed(region, true));
         self.next_needed(0)
     }
 
@@ -207,19 +206,19 @@ impl Intent {
             false => (range.end / self.chunk_sectors) as usize,
         };
         for region in first..last.max(first).min(self.bits) {
-            self.needed.set(region, false);
+            self.idle.set_needed(region, false);
         }
     }
 
     /// Whether some region of the range needs a resync.
     pub(super) fn needs_sync(&self, range: Range<u64>) -> bool {
-        self.needed[self.regions(&range)].any()
+        self.idle.needed()[self.regions(&range)].any()
     }
 
     /// The first sector at or after `sector` that needs a resync.
     pub(super) fn next_needed(&self, sector: u64) -> Option<u64> {
         let from = (sector / self.chunk_sectors) as usize;
-        let region = from + self.needed.get(from..)?.first_one()?;
+        let region = from + self.idle.needed().get(from..)?.first_one()?;
         Some(sector.max(region as u64 * self.chunk_sectors))
     }
 
@@ -252,7 +251,7 @@ impl Intent {
 
     /// Sectors whose redundancy is in doubt.
     pub(crate) fn doubtful_sectors(&self) -> u64 {
-        self.needed.count_ones() as u64 * self.chunk_sectors
+        self.idle.needed().count_ones() as u64 * self.chunk_sectors
     }
 
     /// The header's events, as they shall be written next.
@@ -272,15 +271,12 @@ impl Intent {
 
     /// Regions whose bits may be cleared: idle for two passes, or at all when `now` is the end.
     fn clearable(&self, now: Option<Instant>) -> BTreeSet<usize> {
-        let ripe = |since: &Instant| now.is_none_or(|now| now >= *since + self.sleep * 2);
-        let candidates = self.idle.iter().filter(|(_, since)| ripe(since));
-        candidates.map(|(&region, _)| region).filter(|&region| !self.needed[region]).collect()
+        self.idle.ripe(|since| now.is_none_or(|now| now >= since + self.sleep * 2))
     }
 
     /// When the oldest idle region is ripe.
     fn due(&self) -> Option<Instant> {
-        let ripe = self.idle.iter().filter(|(region, _)| !self.needed[**region]);
-        ripe.map(|(_, since)| *since + self.sleep * 2).min()
+        self.idle.longest().map(|since| since + self.sleep * 2)
     }
 }
 
@@ -351,7 +347,7 @@ impl<X: Defects> Array<X> {
             return;
         }
         for region in clearing {
-            intent.idle.remove(&region);
+            intent.idle.stir(region);
             intent.set(region, false);
         }
         intent.set_events(events, true);

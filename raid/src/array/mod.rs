@@ -22,6 +22,7 @@ mod band_io;
 mod control;
 mod discard;
 mod gather;
+mod idle;
 mod intent;
 mod leg;
 mod locks;

@@ -13,6 +13,7 @@
 
 mod cache;
 pub mod fault;
+mod medium;
 mod pulse;
 
 use std::ops::Range;
@@ -20,7 +21,6 @@ use std::rc::Rc;
 
 use holdfast_core::block::{BlockDevice, Completions, Durability, Fault, Geometry, Op, Request};
 use holdfast_core::rng::Rng;
-use holdfast_core::size::SECTOR_BYTES;
 use holdfast_core::time::{Duration, Instant};
 
 pub use fault::Silent;
@@ -30,6 +30,8 @@ pub(crate) use pulse::mix;
 use crate::world::VirtualClock;
 use cache::{BLOCK, Cache};
 use fault::Defects;
+use medium::Medium;
+pub use medium::PAGE;
 
 /// How long a disk takes, in ticks: equally likely between `least` and `most`, and now and then
 /// ten times that.
@@ -74,7 +76,7 @@ pub struct SimDisk {
     pulse: Rc<Pulse>,
     rng: Rng,
     latency: Latency,
-    image: Vec<u8>,
+    medium: Medium,
     cache: Cache,
     queue: Vec<Pending>,
     orders: u64,
@@ -105,7 +107,7 @@ impl SimDisk {
             pulse,
             rng,
             latency,
-            image: vec![0; (sectors * SECTOR_BYTES) as usize],
+            medium: Medium::zeroed(sectors),
             cache: Cache::default(),
             queue: Vec::new(),
             orders: 0,
@@ -118,14 +120,21 @@ impl SimDisk {
     }
 
     /// What readers see, beneath the queue and the defects.
-    pub fn image(&self) -> &[u8] {
-        &self.image
+    pub fn image(&self) -> Vec<u8> {
+        self.medium.bytes()
+    }
+
+    /// The part of the [image](Self::image) from a sector on, [`PAGE`] bytes; `None` for zeros.
+    ///
+    /// # Panics
+    /// If the sector is not a multiple of a page's.
+    pub fn page(&self, sector: u64) -> Option<&[u8; PAGE]> {
+        self.medium.page(sector)
     }
 
     /// Puts bytes on the medium behind the device's back, durably.
     pub fn put(&mut self, sector: u64, bytes: &[u8]) {
-        let at = (sector * SECTOR_BYTES) as usize;
-        self.image[at..at + bytes.len()].copy_from_slice(bytes);
+        self.medium.write(sector, bytes);
     }
 
     /// Where the data begins: reads from there on are counted, silent faults strike there.
@@ -148,9 +157,9 @@ impl SimDisk {
         self.missed
     }
 
-    /// Whether all these sectors can be read.
-    pub fn is_readable(&self, range: Range<u64>) -> bool {
-        !self.defects.gone && self.defects.readable(range)
+    /// Sectors that cannot be read, though the disk answers.
+    pub fn bad_sectors(&self) -> impl Iterator<Item = u64> {
+        self.defects.latent.iter().chain(&self.defects.dead).copied()
     }
 
     /// Whether some sector cannot be read.
@@ -158,9 +167,9 @@ impl SimDisk {
         !self.defects.latent.is_empty() || !self.defects.dead.is_empty()
     }
 
-    /// Whether all these sectors can be read and hold what was meant to be there.
-    pub fn is_sound(&self, range: Range<u64>) -> bool {
-        self.is_readable(range.clone()) && self.defects.unsound.range(range).next().is_none()
+    /// Sectors that hold what nobody meant to be there.
+    pub fn unsound_sectors(&self) -> impl Iterator<Item = u64> {
+        self.defects.unsound.iter().copied()
     }
 
     /// Whether some sector holds what nobody meant to be there.
@@ -209,10 +218,12 @@ impl SimDisk {
 
     /// Flips bits on the medium.
     pub fn corrupt(&mut self, range: Range<u64>) {
-        let bytes = range.start as usize * BLOCK..range.end as usize * BLOCK;
-        for byte in self.image[bytes].iter_mut().step_by(37) {
+        let mut bytes = vec![0; (range.end - range.start) as usize * BLOCK];
+        self.medium.read(range.start, &mut bytes);
+        for byte in bytes.iter_mut().step_by(37) {
             *byte ^= 0x5a;
         }
+        self.medium.write(range.start, &bytes);
         self.defects.spoil(range);
     }
 
@@ -277,7 +288,7 @@ impl SimDisk {
     /// The power fails: of what is not durable any subset is left, block by block.
     pub fn power_cut(&mut self, rng: &mut Rng) {
         self.kill();
-        self.cache.cut_at_random(&mut self.image, rng);
+        self.cache.cut_at_random(&mut self.medium, rng);
         self.defects.sticky = 0;
     }
 
@@ -289,7 +300,7 @@ impl SimDisk {
     /// As a power cut would, leaves one open block with the contents numbered `choice`, oldest
     /// first.
     pub fn power_cut_one(&mut self, block: u64, choice: usize) {
-        self.cache.cut_one(&mut self.image, block, choice);
+        self.cache.cut_one(&mut self.medium, block, choice);
     }
 
     /// Some blocks of a request in flight land.
@@ -318,11 +329,10 @@ impl SimDisk {
 
     /// Writes blocks, zeros if there is no data.
     fn land(&mut self, sector: u64, sectors: u64, data: Option<&[u8]>) {
-        let bytes = sector as usize * BLOCK..(sector + sectors) as usize * BLOCK;
-        self.cache.note(self.writes, sector, &self.image[bytes.clone()]);
+        self.cache.note(self.writes, sector..sector + sectors, &self.medium);
         match data {
-            Some(data) => self.image[bytes].copy_from_slice(data),
-            None => self.image[bytes].fill(0),
+            Some(data) => self.medium.write(sector, data),
+            None => self.medium.zero(sector, sectors),
         }
         self.defects.heal(sector..sector + sectors);
     }
@@ -375,9 +385,7 @@ impl SimDisk {
                     return Err(Fault::Medium);
                 }
                 self.data_reads += u64::from(sector >= self.data_offset);
-                let at = sector as usize * BLOCK;
-                let len = buf.len();
-                buf.copy_from_slice(&self.image[at..at + len]);
+                self.medium.read(sector, buf);
                 Ok(())
             }
             Op::Write(data, durability) => {

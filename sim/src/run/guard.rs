@@ -114,7 +114,7 @@ impl<X: Defects> Run<'_, X> {
     /// The members' blocks as they are, without their seals.
     pub(super) fn plain_disk(&self, disk: usize) -> SimDisk {
         let member: &Guarded<SimDisk> = self.array.as_ref().expect("an array runs").device(disk);
-        let bytes = member.shape().plain(member.inner().image());
+        let bytes = member.shape().plain(&member.inner().image());
         let sectors = member.geometry().sectors;
         let mut plain = super::world::disk(self.script, disk, sectors, &self.clock, &self.pulse);
         plain.put(0, &bytes);

@@ -3,7 +3,7 @@
 use holdfast_raid::{Action, Defects, Event};
 
 use super::{Mark, Oracle, Run, Step};
-use crate::damage::Claims;
+use crate::damage::{Blow, Claims};
 use crate::rows::RowSet;
 
 impl<X: Defects> Run<'_, X> {
@@ -24,12 +24,7 @@ impl<X: Defects> Run<'_, X> {
     }
 
     /// Whether more would be lost than the array bears.
-    pub(super) fn exceeds(
-        &mut self,
-        claims: &Claims,
-        more: &dyn Fn(&holdfast_raid::layout::Place) -> bool,
-        doubt: &RowSet,
-    ) -> bool {
+    pub(super) fn exceeds(&self, claims: &Claims, more: &[Blow], doubt: &RowSet) -> bool {
         let array = self.array.as_ref().expect("an array runs");
         self.damage.would_exceed(claims, array, more, doubt)
     }

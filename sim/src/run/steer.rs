@@ -2,12 +2,12 @@
 
 use holdfast_raid::array::AddMember;
 use holdfast_raid::integrity::{self, Guarded, Scheme};
-use holdfast_raid::layout::Place;
 use holdfast_raid::superblock::Uuid;
 use holdfast_raid::{Action, Defects};
 
 use super::{Mark, Run, Step, world};
 use crate::content::SECTOR;
+use crate::damage::Blow;
 use crate::disk::SimDisk;
 use crate::rows::RowSet;
 use crate::script::Act;
@@ -69,8 +69,14 @@ impl<X: Defects> Run<'_, X> {
     pub(super) fn add_disk(&mut self) -> Step {
         let (id, script) = (self.disks(), self.script);
         let sectors = world::recipe(&script.setup).disk_sectors(script.setup.disk_sectors);
-        let plain = vec![0; sectors as usize * SECTOR];
-        let disk = world::sealed_disk(script, id, &plain, 128, &self.clock, &self.pulse);
+        let disk = if self.scheme() == Scheme::None {
+            let mut disk = world::disk(script, id, sectors, &self.clock, &self.pulse);
+            disk.set_data_offset(128);
+            disk
+        } else {
+            let plain = vec![0; sectors as usize * SECTOR];
+            world::sealed_disk(script, id, &plain, 128, &self.clock, &self.pulse)
+        };
         // A crash meanwhile is a crash before it.
         let fuse = self.pulse.restore();
         let mut clock = self.clock.clone();
@@ -214,11 +220,8 @@ impl<X: Defects> Run<'_, X> {
         }
         let claims = self.claims();
         let none = RowSet::none(self.rows.count());
-        let hit = |place: &Place| {
-            let server = claims.servers[place.slot as usize];
-            server.is_some_and(|server| disks.contains(&server.disk))
-        };
-        let spared = self.exceeds(&claims, &hit, &none);
+        let blows: Vec<Blow> = disks.iter().map(|disk| Blow::whole(*disk)).collect();
+        let spared = self.exceeds(&claims, &blows, &none);
         if spared {
             self.marks.meet(Mark::FaultSpared);
         }
@@ -264,13 +267,7 @@ impl<X: Defects> Run<'_, X> {
         if self.within() {
             let claims = self.claims();
             let none = RowSet::none(self.rows.count());
-            let hit = |place: &Place| {
-                claims.servers[place.slot as usize].is_some_and(|server| {
-                    let at = server.data_offset + place.sector;
-                    server.disk == disk && (start..end).contains(&at)
-                })
-            };
-            if self.exceeds(&claims, &hit, &none) {
+            if self.exceeds(&claims, &[Blow { disk, sectors: start..end }], &none) {
                 self.marks.meet(Mark::FaultSpared);
                 return Ok(());
             }

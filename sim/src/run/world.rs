@@ -116,7 +116,7 @@ pub(super) fn make(
     if setup.integrity != Scheme::None {
         for (id, planned) in plan.members.iter().enumerate() {
             let plain = disks[id].image();
-            disks[id] = sealed_disk(script, id, plain, planned.data_offset, clock, pulse);
+            disks[id] = sealed_disk(script, id, &plain, planned.data_offset, clock, pulse);
         }
     }
     Ok((disks, rows))

@@ -279,7 +279,7 @@ impl Stopped {
         let copies = some.iter().map(|&number| {
             let image = self.disks[number].image();
             let mut copy = self.facts.disk(number as u32, &vec![0; image.len()]);
-            copy.put(0, image);
+            copy.put(0, &image);
             copy
         });
         let members = open(copies.collect(), self.facts.kind.scheme, &mut clock);
@@ -287,7 +287,7 @@ impl Stopped {
         let mut rig = rig.expect("half an array that runs");
         rig.write(0, &[some[0] as u8 + 1; BLOCK]).expect("it takes writes");
         for (&number, disk) in some.iter().zip(rig.stop()) {
-            self.disks[number].put(0, disk.inner().image());
+            self.disks[number].put(0, &disk.inner().image());
         }
     }
 }
