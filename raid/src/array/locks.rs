@@ -5,10 +5,11 @@
 //! writers exclude, and nobody overtakes an earlier waiter it conflicts with: overlapping requests
 //! are carried out in the order they came.
 //!
-//! The number of locks is bounded by the array's memory budget, so a linear scan stays cheap; a
-//! release looks only at waiters that overlap what was released.
+//! Locks in force are many (a long read takes one per chunk), so what excludes others is kept in
+//! order of place: those ranges never overlap, and one look finds who is in the way. Waiters are
+//! few and scanned; a release looks only at those that overlap what was released.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use holdfast_core::slab::{Key, Slab};
@@ -40,12 +41,14 @@ struct Waiter<W> {
 #[derive(Debug)]
 pub(crate) struct Locks<W> {
     held: Slab<Held>,
+    /// Exclusive ranges in force, their ends by their starts.
+    exclusive: BTreeMap<u64, u64>,
     waiting: VecDeque<Waiter<W>>,
 }
 
 impl<W> Locks<W> {
     pub(crate) const fn new() -> Self {
-        Self { held: Slab::new(), waiting: VecDeque::new() }
+        Self { held: Slab::new(), exclusive: BTreeMap::new(), waiting: VecDeque::new() }
     }
 
     /// Takes the lock, or queues `who` for it.
@@ -56,7 +59,14 @@ impl<W> Locks<W> {
             self.waiting.push_back(Waiter { range, mode, who });
             return None;
         }
-        Some((self.held.insert(Held { range, mode, holders: 1 }), who))
+        Some((self.hold(range, mode), who))
+    }
+
+    fn hold(&mut self, range: Range<u64>, mode: Mode) -> Key {
+        if mode == Mode::Exclusive {
+            self.exclusive.insert(range.start, range.end);
+        }
+        self.held.insert(Held { range, mode, holders: 1 })
     }
 
     /// Adds `more` holders to a lock; each releases it once.
@@ -71,7 +81,10 @@ impl<W> Locks<W> {
         if held.holders > 0 {
             return;
         }
-        let freed = self.held.remove(lock).expect("just seen").range;
+        let Held { range: freed, mode, .. } = self.held.remove(lock).expect("just seen");
+        if mode == Mode::Exclusive {
+            self.exclusive.remove(&freed.start);
+        }
         let mut index = 0;
         while index < self.waiting.len() {
             let waiter = &self.waiting[index];
@@ -84,7 +97,7 @@ impl<W> Locks<W> {
                 continue;
             }
             let waiter = self.waiting.remove(index).expect("in range");
-            let key = self.held.insert(Held { range: waiter.range, mode: waiter.mode, holders: 1 });
+            let key = self.hold(waiter.range, waiter.mode);
             granted.push((key, waiter.who));
         }
     }
@@ -96,7 +109,11 @@ impl<W> Locks<W> {
     }
 
     fn conflicts_with_held(&self, range: &Range<u64>, mode: Mode) -> bool {
-        self.held.iter().any(|(_, held)| conflict(&held.range, held.mode, range, mode))
+        let last = self.exclusive.range(..range.end).next_back();
+        let excluded = last.is_some_and(|(_, end)| *end > range.start);
+        let shared = || self.held.len() > self.exclusive.len();
+        let disturbs = || self.held.iter().any(|(_, held)| overlap(&held.range, range));
+        excluded || mode == Mode::Exclusive && shared() && disturbs()
     }
 
     fn earlier_waiter_conflicts(&self, index: usize) -> bool {
