@@ -11,7 +11,8 @@ mod sim;
 use std::path::PathBuf;
 
 pub(crate) use sim::{
-    ModeWord, ProfileWord, SimArgs, SimReplayArgs, SimRunArgs, SimShrinkArgs, SimTableArgs, SimVerb,
+    ModeWord, ProfileWord, SimArgs, SimMergeArgs, SimReplayArgs, SimRunArgs, SimShrinkArgs,
+    SimTableArgs, SimVerb,
 };
 
 use clap::builder::Styles;

@@ -9,7 +9,7 @@ mod sim;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use sim::{Sim, SimReplay, SimRun, SimShrink, SimTable};
+pub(crate) use sim::{Sim, SimMerge, SimReplay, SimRun, SimShrink, SimTable};
 
 use holdfast_core::size::{Human, SECTOR_BYTES};
 use holdfast_host::nbd::Address;

@@ -35,6 +35,7 @@ fn help_is_as_reviewed() {
         "bench",
         "bench stripe",
         "bench ostep",
+        "sim merge",
         "completions",
     ] {
         let page = dir.good(&format!("{verb} --help"));

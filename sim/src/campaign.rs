@@ -99,8 +99,22 @@ impl Campaign {
 
     /// Runs a shard of the seeds; `each` hears of every one, from whatever thread ran it.
     pub fn run(&self, shard: Shard, each: impl Fn(&Summary) + Sync) -> Summary {
+        self.run_while(shard, || true, each)
+    }
+
+    /// The same, beginning with no further seed once `go_on` says no: then the summary is that of
+    /// those seeds that happened to be run.
+    pub fn run_while(
+        &self,
+        shard: Shard,
+        go_on: impl Fn() -> bool + Sync,
+        each: impl Fn(&Summary) + Sync,
+    ) -> Summary {
         let seeds = shard.of(self.first_seed, self.seeds);
         let one = |seed| {
+            if !go_on() {
+                return Summary::default();
+            }
             let summary = self.run_seed(seed);
             each(&summary);
             summary

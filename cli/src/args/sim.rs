@@ -16,6 +16,8 @@ pub(crate) enum SimVerb {
     Shrink(SimShrinkArgs),
     /// Fill the tables of the fault model in by running the engine, and compare
     Table(SimTableArgs),
+    /// Put the results of all shards of a campaign together
+    Merge(SimMergeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -41,6 +43,9 @@ pub(crate) struct SimRunArgs {
     /// How many seeds
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(crate) seeds: u64,
+    /// Begin with no further seed after so many seconds
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["shard", "out"])]
+    pub(crate) seconds: Option<u64>,
     /// Only the I-th of M equal parts, from 1
     #[arg(long, value_name = "I/M")]
     pub(crate) shard: Option<Shard>,
@@ -84,6 +89,19 @@ pub(crate) struct SimTableArgs {
     /// What one partial fault does under each integrity scheme
     #[arg(long)]
     pub(crate) schemes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimMergeArgs {
+    /// How many shards there must be
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) expect: u32,
+    /// Leave the merged result in this file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Where the shards' results are
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
 }
 
 /// How large runs are.

@@ -1,6 +1,7 @@
 //! What the words after `holdfast sim` mean.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use holdfast_sim::campaign::Shard;
 use holdfast_sim::script::Mode;
@@ -8,7 +9,8 @@ use holdfast_sim::swarm::Profile;
 
 use super::Stream;
 use crate::args::{
-    ModeWord, ProfileWord, SimReplayArgs, SimRunArgs, SimShrinkArgs, SimTableArgs, SimVerb,
+    ModeWord, ProfileWord, SimMergeArgs, SimReplayArgs, SimRunArgs, SimShrinkArgs, SimTableArgs,
+    SimVerb,
 };
 
 /// What to do with the simulator.
@@ -18,6 +20,7 @@ pub(crate) enum Sim {
     Replay(SimReplay),
     Shrink(SimShrink),
     Table(SimTable),
+    Merge(SimMerge),
 }
 
 /// A campaign, or a shard of one.
@@ -30,6 +33,8 @@ pub(crate) struct SimRun {
     pub(crate) mode: Option<Mode>,
     pub(crate) first_seed: u64,
     pub(crate) seeds: u64,
+    /// Nothing is begun after so much time.
+    pub(crate) limit: Option<Duration>,
     pub(crate) shard: Shard,
     pub(crate) twice: bool,
     pub(crate) out: Option<PathBuf>,
@@ -55,6 +60,13 @@ pub(crate) struct SimTable {
     pub(crate) schemes: bool,
 }
 
+#[derive(Debug)]
+pub(crate) struct SimMerge {
+    pub(crate) directory: PathBuf,
+    pub(crate) expect: u32,
+    pub(crate) output: Option<PathBuf>,
+}
+
 impl From<SimVerb> for Sim {
     fn from(verb: SimVerb) -> Self {
         match verb {
@@ -68,6 +80,9 @@ impl From<SimVerb> for Sim {
             SimVerb::Table(SimTableArgs { faults, schemes }) => {
                 let both = !faults && !schemes;
                 Self::Table(SimTable { faults: faults || both, schemes: schemes || both })
+            }
+            SimVerb::Merge(SimMergeArgs { directory, expect, output }) => {
+                Self::Merge(SimMerge { directory, expect, output })
             }
         }
     }
@@ -87,6 +102,7 @@ impl From<SimRunArgs> for SimRun {
             }),
             first_seed: run.seed,
             seeds: run.seeds,
+            limit: run.seconds.map(Duration::from_secs),
             shard: run.shard.unwrap_or(Shard::WHOLE),
             twice: run.twice,
             out: run.out,

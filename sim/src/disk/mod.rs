@@ -46,6 +46,9 @@ pub struct Latency {
 /// The grain of a disk's answers: things that are equally late are answered together.
 pub const TICK: Duration = Duration::from_micros(20);
 
+/// Later than anything that is ever due.
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
 /// A request on its way.
 #[derive(Debug)]
 struct Pending {
@@ -79,6 +82,8 @@ pub struct SimDisk {
     medium: Medium,
     cache: Cache,
     queue: Vec<Pending>,
+    /// Nothing in the queue is due before this.
+    soonest: Instant,
     orders: u64,
     writes: u64,
     defects: Defects,
@@ -110,6 +115,7 @@ impl SimDisk {
             medium: Medium::zeroed(sectors),
             cache: Cache::default(),
             queue: Vec::new(),
+            soonest: Instant::ZERO,
             orders: 0,
             writes: 0,
             defects: Defects { slowness: 1, ..Defects::default() },
@@ -193,6 +199,7 @@ impl SimDisk {
     pub fn vanish(&mut self) {
         self.defects.gone = true;
         self.missed |= !self.queue.is_empty();
+        self.soonest = Instant::ZERO;
         let now = self.clock.time();
         for index in 0..self.queue.len() {
             self.land_in_part(index);
@@ -260,6 +267,7 @@ impl SimDisk {
     /// What is stuck goes on.
     pub fn release(&mut self) {
         self.defects.sticky = 0;
+        self.soonest = Instant::ZERO;
         let now = self.clock.time();
         for pending in &mut self.queue {
             if pending.fate == Fate::Held {
@@ -463,19 +471,22 @@ impl BlockDevice for SimDisk {
         let due = self.clock.time() + self.delay();
         let (order, covers) = (self.orders, self.writes);
         self.orders += 1;
+        self.soonest = self.soonest.min(due);
         self.queue.push(Pending { due, order, request, fate, covers });
         Ok(())
     }
 
     fn poll(&mut self, now: Instant, finished: &mut Completions) {
-        while !self.pulse.is_out() {
-            let ready = self.queue.iter().enumerate();
-            let ready = ready.filter(|(_, p)| p.fate != Fate::Held && p.due <= now);
-            let Some((index, _)) = ready.min_by_key(|(_, p)| (p.due, p.order)) else {
-                return;
-            };
-            let pending = self.queue.swap_remove(index);
-            self.answer(pending, finished);
+        while self.soonest <= now && !self.pulse.is_out() {
+            let going = self.queue.iter().enumerate().filter(|(_, p)| p.fate != Fate::Held);
+            let next = going.map(|(index, p)| (p.due, p.order, index)).min();
+            match next {
+                Some((due, _, index)) if due <= now => {
+                    let pending = self.queue.swap_remove(index);
+                    self.answer(pending, finished);
+                }
+                next => self.soonest = next.map_or(NEVER, |(due, ..)| due),
+            }
         }
     }
 

@@ -27,6 +27,27 @@ pub enum Oracle {
     Determinism = 13,
 }
 
+impl Oracle {
+    /// Every one.
+    pub const ALL: [Self; 10] = [
+        Self::Durability,
+        Self::SilentlyWrong,
+        Self::Stability,
+        Self::Untouched,
+        Self::Redundancy,
+        Self::Needless,
+        Self::StaleRead,
+        Self::Spare,
+        Self::Honesty,
+        Self::Determinism,
+    ];
+
+    /// The one with this number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|oracle| *oracle as u8 == number)
+    }
+}
+
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -151,6 +172,11 @@ impl Marks {
     /// Meets one.
     pub const fn meet(&mut self, mark: Mark) {
         self.0[mark as usize] += 1;
+    }
+
+    /// Adds to one.
+    pub const fn add(&mut self, mark: Mark, runs: u64) {
+        self.0[mark as usize] += runs;
     }
 
     /// How often one was met.

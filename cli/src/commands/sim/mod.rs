@@ -1,12 +1,16 @@
 //! `holdfast sim`: the simulator, one file a verb.
 //!
-//! The verbs share a [`story`] (how a violation is told) and a [`ticker`] (the line that grows).
+//! The verbs share a [`story`] (how a violation is told), a [`summary`] (what a campaign came to), a
+//! [`ticker`] (the line that grows) and a [`part`] (a shard's result as a file).
 //! What is judged and how is the business of `holdfast_sim`; here it is only asked and told.
 
+mod merge;
+mod part;
 mod replay;
 mod run;
 mod shrink;
 mod story;
+mod summary;
 mod table;
 mod ticker;
 
@@ -28,6 +32,7 @@ pub(super) fn run(config: &Sim, report: &Report) -> Outcome {
         Sim::Replay(config) => replay::run(config, report),
         Sim::Shrink(config) => shrink::run(config, report),
         Sim::Table(config) => table::run(config, report),
+        Sim::Merge(config) => merge::run(config, report),
     };
     let _ = std::panic::take_hook();
     outcome

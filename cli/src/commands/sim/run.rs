@@ -15,13 +15,13 @@ use holdfast_sim::shrink::shrink;
 use holdfast_sim::swarm;
 use serde::Serialize;
 
+use super::part::Part;
 use super::story::{self, Broken};
 use super::ticker::{self, Ticker};
-use super::{count, exit, read_text, thousands, write_text};
+use super::{count, exit, read_text, summary, thousands, write_text};
 use crate::config::SimRun;
 use crate::exit::{Failure, Outcome};
 use crate::report::Report;
-use crate::table;
 
 /// Failures that are shrunk and told; the others are counted.
 const MOST_TOLD: usize = 3;
@@ -64,12 +64,25 @@ struct Met {
 /// Runs seeds.
 pub(super) fn run(config: &SimRun, report: &Report) -> Outcome {
     let campaign = campaign(config)?;
-    let out = out_directory(config)?;
+    let out = out_directory(config);
+    make(config.out.as_deref())?;
     let seeds = config.shard.of(campaign.first_seed, campaign.seeds);
     let ticker = Ticker::new(seeds.end - seeds.start, report.is_watched());
-    let summary = campaign.run(config.shard, |one| ticker.tick(!one.failures.is_empty()));
+    let go_on = || config.limit.is_none_or(|limit| ticker.elapsed() < limit);
+    let tick = |one: &Summary| ticker.tick(!one.failures.is_empty());
+    let summary = campaign.run_while(config.shard, go_on, tick);
     let took = ticker.finish();
-    say(&summary, took, report);
+    summary::say(&summary, report);
+    report.line(format_args!(
+        "{}.{} s, {}/s",
+        took.as_secs(),
+        took.subsec_millis() / 100,
+        thousands(ticker::rate(summary.seeds, took)),
+    ));
+    if config.out.is_some() {
+        let part = Part::new(&campaign, config.shard, &summary);
+        report.line(part.save(&out)?.display());
+    }
     let told = tell_failures(&campaign, config, &summary, &out, report)?;
     report.answer(&answer(&campaign, config.shard, &summary, took, told));
     Ok(exit(summary.failures.is_empty()))
@@ -96,36 +109,15 @@ fn campaign(config: &SimRun) -> Result<Campaign, Failure> {
 }
 
 /// Where scripts go.
-fn out_directory(config: &SimRun) -> Result<PathBuf, Failure> {
-    let out = match &config.out {
-        Some(out) => out.clone(),
-        None => std::env::temp_dir().join("holdfast-sim"),
-    };
-    fs::create_dir_all(&out)
-        .map_err(|error| Failure::error(format!("{}: {error}", out.display())))?;
-    Ok(out)
+fn out_directory(config: &SimRun) -> PathBuf {
+    config.out.clone().unwrap_or_else(|| std::env::temp_dir().join("holdfast-sim"))
 }
 
-fn say(summary: &Summary, took: Duration, report: &Report) {
-    let failed = summary.failures.len() as u64;
-    report.line(format_args!(
-        "{} in {}.{} s ({}/s), {} of disks: {}",
-        count(summary.seeds, "seed"),
-        took.as_secs(),
-        took.subsec_millis() / 100,
-        thousands(ticker::rate(summary.seeds, took)),
-        count(summary.steps, "answer"),
-        if failed == 0 { "every promise kept".to_owned() } else { count(failed, "failure") },
-    ));
-    report.line(format_args!("history {:016x}", summary.hash));
-    let rows: Vec<Vec<String>> = Mark::ALL
-        .into_iter()
-        .map(|mark| vec![thousands(summary.marks.count(mark)), mark.text().to_owned()])
-        .collect();
-    let width = rows.iter().map(|row| row[0].len()).max().unwrap_or(0);
-    let rows: Vec<Vec<String>> =
-        rows.into_iter().map(|row| vec![format!("  {:>width$}", row[0]), row[1].clone()]).collect();
-    table::lay_out(&rows).iter().for_each(|line| report.line(line));
+/// Makes a directory, if one was named.
+fn make(directory: Option<&Path>) -> Result<(), Failure> {
+    let Some(directory) = directory else { return Ok(()) };
+    fs::create_dir_all(directory)
+        .map_err(|error| Failure::error(format!("{}: {error}", directory.display())))
 }
 
 fn tell_failures(
@@ -163,6 +155,7 @@ fn tell(
     let mut small = shrink(&script, SHRINK_BUDGET);
     small.notes = vec![format!("found by: {again}")];
     let (profile, mode) = (campaign.plan.profile, campaign.plan.mode);
+    make(Some(out))?;
     let path = out.join(format!("{profile}-{mode}-{}.trace", failed.seed));
     write_text(&path, &small.to_string())?;
     report.line(format_args!("\nseed {}: {}", failed.seed, failed.violation));

@@ -47,12 +47,17 @@ impl Ticker {
         let _ = write!(io::stderr(), "\r\x1b[K{line}");
     }
 
+    /// How long it has taken so far.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// Takes the line away; how long it all took.
     pub(super) fn finish(&self) -> Duration {
         if self.watched {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
-        self.began.elapsed()
+        self.elapsed()
     }
 }
 
