@@ -6,10 +6,12 @@
 //! the short ones and to a bare `--chunk` or `--size` counting KiB.
 
 pub(crate) mod bench;
+mod knobs;
 mod sim;
 
 use std::path::PathBuf;
 
+pub(crate) use knobs::{BusyPaceArgs, DeadlineArgs, ErrorArgs, LateArgs, LateWord, PaceArgs};
 pub(crate) use sim::{
     ModeWord, ProfileWord, SimArgs, SimMergeArgs, SimReplayArgs, SimRunArgs, SimShrinkArgs,
     SimTableArgs, SimVerb,
@@ -87,7 +89,7 @@ pub(crate) enum Verb {
     /// Compare copies or parity and make them agree
     Repair(RepairArgs),
     /// Recover onto spares and finish a pending resync
-    Rebuild(ChangeArgs),
+    Rebuild(RebuildArgs),
     /// Declare a member faulty
     Fail(MemberArgs),
     /// Take a faulty member or a spare out of the array
@@ -140,6 +142,16 @@ pub(crate) struct ArrayArgs {
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) array: ArrayArgs,
+    #[command(flatten)]
+    pub(crate) deadline: DeadlineArgs,
+    #[command(flatten)]
+    pub(crate) late: LateArgs,
+    #[command(flatten)]
+    pub(crate) errors: ErrorArgs,
+    #[command(flatten)]
+    pub(crate) busy: BusyPaceArgs,
+    #[command(flatten)]
+    pub(crate) pace: PaceArgs,
     /// Where NBD clients connect: unix:PATH or tcp:ADDRESS:PORT; may be given several times
     #[arg(long, value_name = "WHERE", required = true, value_parser = address)]
     pub(crate) nbd: Vec<Address>,
@@ -154,11 +166,18 @@ pub(crate) struct ServeArgs {
     pub(crate) listen_anywhere: bool,
 }
 
-/// An array that will be changed.
 #[derive(Debug, Args)]
-pub(crate) struct ChangeArgs {
+pub(crate) struct RebuildArgs {
     #[command(flatten)]
     pub(crate) array: ArrayArgs,
+    #[command(flatten)]
+    pub(crate) deadline: DeadlineArgs,
+    #[command(flatten)]
+    pub(crate) late: LateArgs,
+    #[command(flatten)]
+    pub(crate) pace: PaceArgs,
+    #[command(flatten)]
+    pub(crate) errors: ErrorArgs,
     #[command(flatten)]
     pub(crate) caution: CautionArgs,
 }
@@ -182,6 +201,10 @@ pub(crate) struct DemoArgs {
     /// Members in use, without the spares
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) members: Option<u32>,
+    #[command(flatten)]
+    pub(crate) busy: BusyPaceArgs,
+    #[command(flatten)]
+    pub(crate) pace: PaceArgs,
     /// A file to store in the array (instead of the repository's files)
     #[arg(long, value_name = "FILE")]
     pub(crate) input: Vec<PathBuf>,
@@ -248,6 +271,8 @@ pub(crate) struct CreateArgs {
     /// Members named after this flag are read only if no other can answer (raid1)
     #[arg(short = 'W', long)]
     pub(crate) write_mostly: bool,
+    #[command(flatten)]
+    pub(crate) pace: PaceArgs,
     /// Use devices that carry something else or are in use
     #[arg(short, long)]
     pub(crate) force: bool,
@@ -278,6 +303,10 @@ pub(crate) struct ExamineArgs {
 pub(crate) struct ReadArgs {
     #[command(flatten)]
     pub(crate) array: ArrayArgs,
+    #[command(flatten)]
+    pub(crate) deadline: DeadlineArgs,
+    #[command(flatten)]
+    pub(crate) errors: ErrorArgs,
     /// First byte to read
     #[arg(long, value_name = "SIZE", value_parser = bytes, default_value = "0")]
     pub(crate) offset: u64,
@@ -296,6 +325,12 @@ pub(crate) struct ReadArgs {
 pub(crate) struct WriteArgs {
     #[command(flatten)]
     pub(crate) array: ArrayArgs,
+    #[command(flatten)]
+    pub(crate) deadline: DeadlineArgs,
+    #[command(flatten)]
+    pub(crate) late: LateArgs,
+    #[command(flatten)]
+    pub(crate) errors: ErrorArgs,
     /// First byte to write
     #[arg(long, value_name = "SIZE", value_parser = bytes, default_value = "0")]
     pub(crate) offset: u64,
@@ -310,6 +345,12 @@ pub(crate) struct WriteArgs {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) array: ArrayArgs,
+    #[command(flatten)]
+    pub(crate) deadline: DeadlineArgs,
+    #[command(flatten)]
+    pub(crate) pace: PaceArgs,
+    #[command(flatten)]
+    pub(crate) errors: ErrorArgs,
     /// raid6: name the member each difference points at
     #[arg(long)]
     pub(crate) locate: bool,
@@ -319,6 +360,10 @@ pub(crate) struct CheckArgs {
 pub(crate) struct RepairArgs {
     #[command(flatten)]
     pub(crate) array: ArrayArgs,
+    #[command(flatten)]
+    pub(crate) pace: PaceArgs,
+    #[command(flatten)]
+    pub(crate) errors: ErrorArgs,
     /// raid6: mend the member a difference points at, instead of the parity
     #[arg(long)]
     pub(crate) locate: bool,

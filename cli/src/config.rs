@@ -13,12 +13,14 @@ pub(crate) use sim::{Sim, SimMerge, SimReplay, SimRun, SimShrink, SimTable};
 
 use holdfast_core::size::{Human, SECTOR_BYTES};
 use holdfast_host::nbd::Address;
+use holdfast_raid::config::LateWrite;
 use holdfast_raid::layout::names;
 use holdfast_raid::level::Level;
 use holdfast_raid::superblock::{BitmapWish, Minor, Name, Uuid};
 
 use crate::args::{self, Verb};
 use crate::exit::Failure;
+use crate::knobs::Knobs;
 
 /// mdadm's chunk where the level has chunks and nothing was said: 512 KiB.
 const DEFAULT_CHUNK_BYTES: u64 = 512 << 10;
@@ -56,6 +58,8 @@ pub(crate) struct Group {
     pub(crate) force: bool,
     /// The array meant, where there are several.
     pub(crate) set: Option<Uuid>,
+    /// How the engine is to run meanwhile.
+    pub(crate) knobs: Knobs,
 }
 
 /// How careful to be.
@@ -95,6 +99,7 @@ pub(crate) struct Demo {
     pub(crate) members: u32,
     pub(crate) inputs: Vec<PathBuf>,
     pub(crate) keep: Option<PathBuf>,
+    pub(crate) knobs: Knobs,
 }
 
 #[derive(Debug)]
@@ -201,6 +206,7 @@ pub(crate) struct Create {
     pub(crate) name: Name,
     pub(crate) uuid: Option<Uuid>,
     pub(crate) assume_clean: bool,
+    pub(crate) knobs: Knobs,
     /// Slots in order, then spares.
     pub(crate) seats: Vec<Seat>,
     pub(crate) force: bool,
@@ -236,29 +242,40 @@ impl TryFrom<Verb> for Job {
             Verb::Detail(array) => Self::Detail(array.into()),
             Verb::Mdstat(array) => Self::Mdstat(array.into()),
             Verb::Read(read) => Self::Read(Read {
-                group: read.array.into(),
+                group: group(
+                    read.array,
+                    Knobs {
+                        member_deadline: read.deadline.member_deadline,
+                        max_read_errors: read.errors.max_read_errors,
+                        ..Knobs::default()
+                    },
+                ),
                 offset_bytes: read.offset,
                 length_bytes: read.length,
                 output: read.output.into(),
                 keep_going: read.keep_going,
             }),
             Verb::Write(write) => Self::Write(Write {
-                group: write.array.into(),
+                group: group(
+                    write.array,
+                    Knobs {
+                        member_deadline: write.deadline.member_deadline,
+                        late_write: write.late.late_write.map(LateWrite::from),
+                        max_read_errors: write.errors.max_read_errors,
+                        ..Knobs::default()
+                    },
+                ),
                 offset_bytes: write.offset,
                 input: write.input.into(),
                 caution: write.caution.into(),
             }),
-            Verb::Check(check) => {
-                Self::Check(Check { group: check.array.into(), locate: check.locate })
-            }
+            Verb::Check(check) => Self::Check(check_job(check)),
             Verb::Repair(repair) => Self::Repair(Repair {
-                group: repair.array.into(),
+                group: group(repair.array, pass_knobs(repair.pace, repair.errors)),
                 locate: repair.locate,
                 caution: repair.caution.into(),
             }),
-            Verb::Rebuild(change) => {
-                Self::Rebuild(Change { group: change.array.into(), caution: change.caution.into() })
-            }
+            Verb::Rebuild(rebuild) => Self::Rebuild(rebuild_job(rebuild)),
             Verb::Fail(member) => Self::Fail(member_job(member)?),
             Verb::Remove(member) => Self::Remove(member_job(member)?),
             Verb::Add(add) => Self::Add(Add {
@@ -282,7 +299,44 @@ impl TryFrom<Verb> for Job {
 
 impl From<args::ArrayArgs> for Group {
     fn from(array: args::ArrayArgs) -> Self {
-        Self { members: array.members, force: array.force, set: array.uuid }
+        group(array, Knobs::default())
+    }
+}
+
+fn group(array: args::ArrayArgs, knobs: Knobs) -> Group {
+    Group { members: array.members, force: array.force, set: array.uuid, knobs }
+}
+
+/// What every verb that goes over the whole array can be told.
+fn pass_knobs(pace: args::PaceArgs, errors: args::ErrorArgs) -> Knobs {
+    Knobs { speed_max: pace.speed_max, max_read_errors: errors.max_read_errors, ..Knobs::default() }
+}
+
+/// A rebuild can also do without a member that is late.
+fn rebuild_job(rebuild: args::RebuildArgs) -> Change {
+    let knobs = Knobs {
+        member_deadline: rebuild.deadline.member_deadline,
+        late_write: rebuild.late.late_write.map(LateWrite::from),
+        ..pass_knobs(rebuild.pace, rebuild.errors)
+    };
+    Change { group: group(rebuild.array, knobs), caution: rebuild.caution.into() }
+}
+
+/// So can a check, which writes nothing.
+fn check_job(check: args::CheckArgs) -> Check {
+    let knobs = Knobs {
+        member_deadline: check.deadline.member_deadline,
+        ..pass_knobs(check.pace, check.errors)
+    };
+    Check { group: group(check.array, knobs), locate: check.locate }
+}
+
+impl From<args::LateWord> for LateWrite {
+    fn from(word: args::LateWord) -> Self {
+        match word {
+            args::LateWord::Wait => Self::Wait,
+            args::LateWord::Fail => Self::FailMember,
+        }
     }
 }
 
@@ -329,7 +383,12 @@ fn demo_job(demo: args::DemoArgs) -> Result<Demo, Failure> {
         let level = demo.level;
         return Err(Failure::usage(format!("the demo of {level} takes {least} to 32 members")));
     }
-    Ok(Demo { level: demo.level, members, inputs: demo.input, keep: demo.keep })
+    let knobs = Knobs {
+        speed_min: demo.busy.speed_min,
+        speed_max: demo.pace.speed_max,
+        ..Knobs::default()
+    };
+    Ok(Demo { level: demo.level, members, inputs: demo.input, keep: demo.keep, knobs })
 }
 
 /// Whole sectors, or wrong usage.
@@ -411,7 +470,9 @@ fn seats(new: &New, members: Vec<PathBuf>, plain: usize) -> Result<Vec<Seat>, Fa
     let named = members.len() as u64;
     if named != slots + spares {
         let hint = if named < slots { "write \"missing\" for a slot to be left empty" } else { "" };
-        let text = format!("{slots} slots and {spares} spares, but {named} members are named");
+        let counted = |n: u64, noun: &str| format!("{n} {noun}{}", if n == 1 { "" } else { "s" });
+        let (slots, spares) = (counted(slots, "slot"), counted(spares, "spare"));
+        let text = format!("{slots} and {spares}, but {} named", counted(named, "member"));
         let failure = Failure::usage(text);
         return Err(if hint.is_empty() { failure } else { failure.hint(hint) });
     }
@@ -442,6 +503,7 @@ fn create_job(create: args::CreateArgs) -> Result<Create, Failure> {
         name,
         uuid: create.uuid,
         assume_clean: create.assume_clean,
+        knobs: Knobs { speed_max: create.pace.speed_max, ..Knobs::default() },
         seats: seats(&new, create.members, plain)?,
         force: create.force,
         caution: create.caution.into(),
@@ -467,8 +529,15 @@ fn serve_job(serve: args::ServeArgs) -> Result<Serve, Failure> {
         let text = format!("--export: more than {MAX_EXPORT_NAME_BYTES} bytes");
         return Err(Failure::usage(text));
     }
+    let knobs = Knobs {
+        member_deadline: serve.deadline.member_deadline,
+        late_write: serve.late.late_write.map(LateWrite::from),
+        max_read_errors: serve.errors.max_read_errors,
+        speed_min: serve.busy.speed_min,
+        speed_max: serve.pace.speed_max,
+    };
     Ok(Serve {
-        group: serve.array.into(),
+        group: group(serve.array, knobs),
         nbd: serve.nbd,
         export: serve.export,
         read_only: serve.read_only,
@@ -498,8 +567,8 @@ mod tests {
     #[test]
     fn wrong_usage_is_noticed_before_any_device_is_touched() {
         for (line, word) in [
-            ("holdfast create -l5 -n3 a b", "3 slots and 0 spares, but 2"),
-            ("holdfast create -l5 -n3 -x1 a b c", "1 spares, but 3"),
+            ("holdfast create -l5 -n3 a b", "3 slots and 0 spares, but 2 members named"),
+            ("holdfast create -l5 -n3 -x1 a b c", "3 slots and 1 spare, but 3 members named"),
             ("holdfast create -l1 -n2 -x1 a b missing", "a spare cannot be missing"),
             ("holdfast create -l1 -n2 missing missing", "every member is missing"),
             ("holdfast create -l6 -n3 a b c", "raid6 takes 4 to 255"),
@@ -515,6 +584,30 @@ mod tests {
             assert_eq!(failure.exit, crate::exit::Exit::Usage, "{line}");
             assert!(failure.message.contains(word), "{line}: {failure}");
         }
+    }
+
+    #[test]
+    fn knobs_reach_the_engine() {
+        let Ok(Job::Write(write)) =
+            job("holdfast write --member-deadline 250ms --late-write fail --max-read-errors 3 a b")
+        else {
+            panic!()
+        };
+        let config = write.group.knobs.turn(holdfast_raid::config::Config::default());
+        assert_eq!(config.member_deadline, Some(std::time::Duration::from_millis(250)));
+        assert_eq!(config.late_write, LateWrite::FailMember);
+        assert_eq!(config.max_read_errors, 3);
+        let Ok(Job::Rebuild(rebuild)) = job("holdfast rebuild --speed-max 4M a b") else {
+            panic!()
+        };
+        let config = rebuild.group.knobs.turn(holdfast_raid::config::Config::default());
+        assert_eq!((config.sync_speed_max, config.max_read_errors), (4 << 20, 20));
+        let line =
+            "holdfast serve --nbd unix:s --speed-min 1M --speed-max 2M --member-deadline 5s a";
+        let Ok(Job::Serve(serve)) = job(line) else { panic!() };
+        let config = serve.group.knobs.turn(holdfast_raid::config::Config::default());
+        assert_eq!((config.sync_speed_min, config.sync_speed_max), (1 << 20, 2 << 20));
+        assert_eq!(config.late_write, LateWrite::Wait);
     }
 
     #[test]

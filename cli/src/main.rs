@@ -16,6 +16,7 @@ mod erase;
 mod events;
 mod exit;
 mod json;
+mod knobs;
 mod members;
 mod picture;
 mod progress;

@@ -106,7 +106,7 @@ impl Session {
         }
         let superblocks =
             probes.iter().map(|probe| probe.superblock.as_ref().ok().cloned()).collect();
-        let config = Config {
+        let config = group.knobs.turn(Config {
             auto_sync: purpose == Purpose::Serve,
             read_only: purpose == Purpose::Look,
             epoch_secs: members::now().seconds(),
@@ -116,7 +116,7 @@ impl Session {
                 _ => u64::MAX,
             },
             ..Config::default()
-        };
+        });
         let options = Options { force: group.force, set: group.set };
         let troubles = troubles(&paths, &probes);
         let bitmap_pages = bitmap_pages(&probes);

@@ -37,6 +37,22 @@ const LICENCES: [&str; 12] = [
     "CC0-1.0",
 ];
 
+/// Crates that must not come in, and what stands in their place.
+const BANNED: [(&str, &str); 9] = [
+    ("anyhow", "errors are types that name member and range"),
+    ("chrono", "superblock times are a screen of our own arithmetic"),
+    ("lazy_static", "std::sync::OnceLock"),
+    ("log", "libraries are silent: events go out as values"),
+    ("once_cell", "std::sync::OnceLock"),
+    ("openssl-sys", "nothing here is encrypted"),
+    ("rand", "rand_chacha, whose stream is stable by contract"),
+    ("tokio", "completion queues and a few threads"),
+    ("tracing", "libraries are silent: events go out as values"),
+];
+
+/// Crates that may be there in two versions at once: macros under different macros.
+const DOUBLE: [&str; 1] = ["syn"];
+
 /// The rooms with `unsafe` in them.
 const ROOMS: [&str; 7] = [
     "core/src/buf.rs",
@@ -109,6 +125,31 @@ fn dependencies_come_from_the_registry_alone() {
     for package in packages(&metadata()) {
         let source = package["source"].as_str().unwrap_or("registry+ours");
         assert!(source.starts_with("registry+"), "{} comes from {source}", package["name"]);
+    }
+}
+
+#[test]
+fn nothing_banned_is_asked_for_and_every_version_is_named() {
+    let metadata = metadata();
+    for (folder, package) in ours(&metadata) {
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let name = dependency["name"].as_str().unwrap();
+            if let Some((_, instead)) = BANNED.iter().find(|(banned, _)| *banned == name) {
+                panic!("{folder} asks for {name}; instead: {instead}");
+            }
+            let outside = !dependency["source"].is_null();
+            assert!(!outside || dependency["req"] != "*", "{folder}: {name} of any version");
+        }
+    }
+}
+
+#[test]
+fn no_crate_is_built_in_two_versions() {
+    let metadata = metadata();
+    let mut seen = BTreeSet::new();
+    for name in packages(&metadata).map(|package| package["name"].as_str().unwrap()) {
+        let first = seen.insert(name);
+        assert!(first || DOUBLE.contains(&name), "{name} is there in two versions");
     }
 }
 

@@ -495,3 +495,43 @@ fn the_fault_table_is_filled_in_and_agrees() {
     let text = dir.good("sim table --faults");
     assert!(text.contains("every cell is what the fault model says"), "{text}");
 }
+
+#[test]
+fn colliding_copies_are_refused_before_anything_is_written() {
+    let dir = Dir::new();
+    dir.members(5, 8 * MIB);
+    let members = "0.img 1.img 2.img 3.img 4.img";
+    for line in [
+        "plan -l10 -n5 --layout 0x10202 --size 1G".to_owned(),
+        format!("create -l10 -n5 --layout 0x10202 {members}"),
+    ] {
+        let run = dir.run(&line);
+        assert_eq!(run.code, 64, "{line}: {run:?}");
+        assert!(run.err.contains("two chunks in one place"), "{line}: {}", run.err);
+    }
+    dir.good(&format!("create -l10 -n5 --layout n2 {members}"));
+}
+
+#[test]
+fn a_pass_goes_no_faster_than_it_may() {
+    let dir = Dir::new();
+    dir.members(3, 4 * MIB);
+    dir.good("create -l1 -n2 0.img 1.img");
+    dir.good("fail --member slot:1 0.img 1.img");
+    dir.good("remove --member 1.img 0.img 1.img");
+    dir.good("add --member 2.img 0.img");
+    let began = std::time::Instant::now();
+    dir.good("rebuild --speed-max 4M 0.img 2.img");
+    // 3 MiB of data; the last window is not waited for
+    assert!(began.elapsed().as_millis() >= 250, "{:?}", began.elapsed());
+    for (line, word) in [
+        ("rebuild --speed-max 0 0.img 2.img", "never ends"),
+        ("read --member-deadline soon 0.img 2.img", "500ms"),
+        ("write --late-write fail 0.img 2.img", "--member-deadline"),
+    ] {
+        let run = dir.run(line);
+        assert_eq!(run.code, 64, "{line}: {run:?}");
+        assert!(run.err.contains(word), "{line}: {}", run.err);
+    }
+    dir.good("read --member-deadline 5s --max-read-errors 1 --output copy 0.img 2.img");
+}

@@ -230,7 +230,8 @@ fn bring_in_sync(
     opened: Vec<Member>,
     report: &Report,
 ) -> Result<String, Failure> {
-    let group = Group { members: Vec::new(), force: config.force, set: config.uuid };
+    let Create { force, uuid: set, knobs, .. } = *config;
+    let group = Group { members: Vec::new(), force, set, knobs };
     let mut session = Session::assemble(world, opened, &group, Purpose::Change, report)?;
     while session.array.start_pending() {
         let before = detail::pending(&session.status());

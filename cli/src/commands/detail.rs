@@ -232,8 +232,9 @@ pub(crate) fn state(status: &Status) -> String {
 }
 
 fn lines(session: &Session, status: &Status, detail: &Detail) -> Vec<String> {
+    let name = status.name.to_string();
     let mut rows = vec![
-        row!["array:", status.name],
+        row!["array:", if name.is_empty() { "(unnamed)" } else { name.as_str() }],
         row!["uuid:", status.uuid],
         row!["level:", shape(status)],
         row!["size:", size(status)],

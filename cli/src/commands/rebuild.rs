@@ -173,7 +173,8 @@ fn foretell(config: &Change, report: &Report) -> Outcome {
     let missing = detail::present(&status).iter().filter(|present| !**present).count();
     let takes = spares.count().min(missing);
     if takes > 0 && status.health == Health::Degraded {
-        report.line(format_args!("would be done: recovery onto {takes} spares"));
+        let spares = if takes == 1 { "1 spare".to_owned() } else { format!("{takes} spares") };
+        report.line(format_args!("would be done: recovery onto {spares}"));
         passes.push(Pass { action: "recovery", complete: false });
     }
     if passes.is_empty() {

@@ -186,7 +186,7 @@ pub(crate) fn steps(trial: &Trial, devices: &[String]) -> Vec<String> {
     let degraded = trial.degraded();
     let mut steps = vec![
         format!("mdadm --assemble --run $md {}", present.join(" ")),
-        format!("quiet {degraded}"),
+        format!("settle {degraded}"),
         "no_complaint".to_owned(),
         format!("tool verify $md {recipe} {written}"),
     ];

@@ -26,6 +26,7 @@ use super::placement::{MIN_DEVICE_SECTORS, Minor};
 use super::role::{Resync, Role};
 use super::v1::{FIXED_BYTES, devflag, feature};
 use super::wish::{BitmapWish, CreateError, Device, NewArray, NewMember};
+use crate::layout::{Layout, Shape};
 use crate::level::Level;
 
 /// Sectors per GiB.
@@ -102,6 +103,7 @@ pub fn plan(array: &NewArray) -> Result<Plan, CreateError> {
     let members: Vec<PlannedMember> =
         array.devices().map(|device| place(array, device, offset, size, bitmap.as_ref())).collect();
     let data: Vec<u64> = members.iter().filter(|m| m.slot.is_some()).map(|m| m.data_size).collect();
+    check_layout(array, size)?;
     Ok(Plan {
         size,
         array_sectors: total(array, size, &data),
@@ -111,6 +113,23 @@ pub fn plan(array: &NewArray) -> Result<Plan, CreateError> {
         members,
         array: array.clone(),
     })
+}
+
+/// What is made here must assemble again. md would start a raid10 whose copies collide; that is no
+/// reason to make one. A far layout also needs a chunk per section.
+fn check_layout(array: &NewArray, size: u64) -> Result<(), CreateError> {
+    if array.level != Level::Raid10 {
+        return Ok(());
+    }
+    let shape = Shape {
+        level: array.level,
+        layout: array.layout,
+        raid_disks: array.raid_disks(),
+        chunk_sectors: array.chunk_sectors,
+        member_sectors: size,
+    };
+    Layout::new(&shape, &[])?;
+    Ok(())
 }
 
 /// Sectors mdadm sets aside for a bitmap on a device or a member size of this many sectors.

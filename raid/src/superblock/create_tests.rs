@@ -135,6 +135,24 @@ fn what_starts_clean() {
 }
 
 #[test]
+fn what_would_not_assemble_is_not_made() {
+    let raid10 =
+        |layout, count, sectors| plan(&NewArray { layout, ..wish(Level::Raid10, count, sectors) });
+    // two near copies of a chunk wrap onto the offset copy of another
+    let collides = Err(CreateError::Geometry(crate::layout::LayoutError::CopiesCollide {
+        layout: 0x1_0202,
+        raid_disks: 5,
+    }));
+    assert_eq!(raid10(0x1_0202, 5, GIB).map(drop), collides);
+    assert!(raid10(0x1_0202, 6, GIB).is_ok());
+    // room for a chunk, but not for one in each section
+    assert!(matches!(
+        raid10(0x201, 4, 2 * MIB + 1024).unwrap_err(),
+        CreateError::Geometry(crate::layout::LayoutError::MembersTooSmall { .. })
+    ));
+}
+
+#[test]
 fn stripes_over_unequal_members_say_their_layout() {
     let mut array = wish(Level::Raid0, 0, 0);
     let rows: [(&[u64], u32, Option<u32>); 4] = [

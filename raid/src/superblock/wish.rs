@@ -11,6 +11,7 @@ use super::placement::{MIN_DEVICE_SECTORS, Minor};
 use super::timestamp::Timestamp;
 use super::uuid::Uuid;
 use super::v1::MAX_DEV;
+use crate::layout::LayoutError;
 use crate::level::Level;
 
 /// Devices beyond this would overflow byte counts.
@@ -122,6 +123,9 @@ pub enum CreateError {
         /// The layout.
         layout: u32,
     },
+    /// A layout that no array can be assembled with.
+    #[error(transparent)]
+    Geometry(#[from] LayoutError),
     /// Not a chunk size of the level.
     #[error("{level} does not take chunks of {sectors} sectors: {why}")]
     Chunk {

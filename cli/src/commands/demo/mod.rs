@@ -160,7 +160,7 @@ impl<'a> Show<'a> {
             opened.into_iter().map(|member| Pulled::new(member.disk)).collect();
         let probes = scan(&mut disks, &mut world.clock);
         let options = Options { force: false, set: None };
-        let array = assemble(probes, engine(report, member_bytes), &options)
+        let array = assemble(probes, config.knobs.turn(engine(report, member_bytes)), &options)
             .map_err(|error| Failure::error(format!("the new array does not start: {error}")))?;
         let mut show = Self {
             report,

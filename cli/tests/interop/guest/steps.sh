@@ -58,6 +58,7 @@ need() { [ -e "/sys/module/$1" ] || modprobe "$1" || return 77; } # need MODULE
 
 # quiet DEGRADED: in sync but for so many members, and nothing going on
 quiet() { is degraded "$1" && is sync_action idle && is resync_start none; }
+# md calls a degraded array recovering until it has looked for spares, so one look is not enough.
 settle() { wait_for quiet "$1"; }
 
 # make_by_sysfs LEVEL LAYOUT CHUNK_BYTES METADATA MEMBER...: for layouts that mdadm has no name for.
@@ -102,8 +103,11 @@ scrub() {
   echo check >"$sys/sync_action" && wait_for is sync_action idle && is mismatch_cnt 0
 }
 
-# no_complaint: the kernel found superblocks and bitmap as it would have left them
-no_complaint() { ! dmesg | grep -E 'out of date|forcing full|not clean|nvalid|does not have a valid'; }
+# no_complaint: the kernel found superblocks and bitmap as it would have left them, and nothing to
+# sync; a small array is back in sync before anybody can look, but the kernel's log remembers
+no_complaint() {
+  ! dmesg | grep -E 'out of date|forcing full|not clean|nvalid|does not have a valid|(resync|recovery) of'
+}
 
 halt() { wait_for mdadm --stop "$md"; }
 
