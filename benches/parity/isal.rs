@@ -224,7 +224,7 @@ fn version(path: &OsStr) -> String {
     let file =
         std::path::Path::new(path).file_name().unwrap_or(path).to_string_lossy().into_owned();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let mapped = maps.lines().filter_map(|line| line.rsplit('/').next());
-    let full = mapped.filter(|name| name.starts_with(&file)).next_back();
+    let mut mapped = maps.lines().filter_map(|line| line.rsplit('/').next());
+    let full = mapped.rfind(|name| name.starts_with(&file));
     full.unwrap_or(&file).trim_start_matches("libisal.so.").to_owned()
 }
