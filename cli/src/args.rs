@@ -108,6 +108,8 @@ pub(crate) enum Verb {
     Serve(ServeArgs),
     /// Measure: stripe sizes, and the OSTEP homework
     Bench(bench::BenchArgs),
+    /// Get data back from an array that no longer starts; never writes to a member
+    Recover(RecoverArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -426,6 +428,36 @@ pub(crate) struct PlanArgs {
     pub(crate) new: NewArgs,
     /// The members it would be made of; nothing is written
     #[arg(value_name = "MEMBER", required_unless_present = "size")]
+    pub(crate) members: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecoverArgs {
+    #[command(subcommand)]
+    pub(crate) verb: RecoverVerb,
+}
+
+/// Ways to get data back.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RecoverVerb {
+    /// Find level, layout, chunk, data offset and order of members whose superblocks are gone
+    ///
+    /// Looks at parity, at file systems (ext2/3/4, XFS) and at what lies across chunk borders of
+    /// them; tries every order without trying them one by one. All in memory: nothing is ever
+    /// written to a member. Where the bytes cannot tell, it says so and puts none first.
+    Search(SearchArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SearchArgs {
+    /// Candidates to list
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) top: usize,
+    /// Write the array's data as the best candidate reads it; - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Members in any order; strangers and stale ones are told apart
+    #[arg(value_name = "MEMBER", required = true, num_args = 2..=63)]
     pub(crate) members: Vec<PathBuf>,
 }
 

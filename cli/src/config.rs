@@ -47,6 +47,7 @@ pub(crate) enum Job {
     Sim(Sim),
     Serve(Serve),
     Bench(bench::Bench),
+    RecoverSearch(Search),
     Completions(clap_complete::Shell),
 }
 
@@ -229,6 +230,13 @@ pub(crate) struct Plan {
     pub(crate) seats: Vec<Seat>,
 }
 
+#[derive(Debug)]
+pub(crate) struct Search {
+    pub(crate) members: Vec<PathBuf>,
+    pub(crate) top: usize,
+    pub(crate) output: Option<Stream>,
+}
+
 impl TryFrom<Verb> for Job {
     type Error = Failure;
 
@@ -292,6 +300,13 @@ impl TryFrom<Verb> for Job {
             Verb::Sim(sim) => Self::Sim(sim.verb.into()),
             Verb::Serve(serve) => Self::Serve(serve_job(serve)?),
             Verb::Bench(args) => Self::Bench(args.try_into()?),
+            Verb::Recover(args::RecoverArgs { verb: args::RecoverVerb::Search(search) }) => {
+                Self::RecoverSearch(Search {
+                    members: search.members,
+                    top: search.top,
+                    output: search.output.map(Stream::from),
+                })
+            }
             Verb::Completions(completions) => Self::Completions(completions.shell),
         })
     }

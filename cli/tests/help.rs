@@ -36,6 +36,8 @@ fn help_is_as_reviewed() {
         "bench stripe",
         "bench ostep",
         "sim merge",
+        "recover",
+        "recover search",
         "completions",
     ] {
         let page = dir.good(&format!("{verb} --help"));

@@ -1,4 +1,4 @@
-//! A whole image mapped into memory, for scans that look everywhere.
+//! A whole image or disk mapped into memory, for scans that look everywhere.
 //!
 //! This is one of the crate's two rooms with `unsafe`: the bytes of a mapping are borrowed as a
 //! plain slice, and nothing in the language can promise that nobody changes the file meanwhile. So
@@ -9,14 +9,16 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use memmap2::{Advice, Mmap};
+use memmap2::{Advice, Mmap, MmapOptions};
 
 use crate::lock::{self, LockError, Mode};
 use crate::member::OpenError;
+use crate::sys;
 
-/// A regular file, mapped read-only, with a shared lock.
+/// A regular file or block device, mapped read-only, with a shared lock.
 #[derive(Debug)]
 pub struct Image {
     map: Mmap,
@@ -29,8 +31,12 @@ impl Image {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { path: path.to_owned(), source };
         let metadata = path.metadata().map_err(|error| OpenError::of_read(path, error))?;
-        if !metadata.is_file() {
-            return Err(OpenError::NotRegular(path.to_owned()));
+        let kind = metadata.file_type();
+        if !kind.is_file() && !kind.is_block_device() {
+            return Err(match kind.is_dir() {
+                true => OpenError::Directory(path.to_owned()),
+                false => OpenError::NotStorage(path.to_owned()),
+            });
         }
         let file = File::open(path).map_err(|error| OpenError::of_read(path, error))?;
         match lock::acquire(&file, Mode::Shared) {
@@ -38,12 +44,19 @@ impl Image {
             Err(LockError::Held) => return Err(OpenError::locked(path)),
             Err(LockError::Io(source)) => return Err(failed(source)),
         }
-        if !file.metadata().map_err(failed)?.is_file() {
+        let opened = file.metadata().map_err(failed)?;
+        if opened.file_type() != kind {
             return Err(failed(io::Error::other("it changed while being opened")));
         }
+        let bytes = match kind.is_file() {
+            true => opened.len(),
+            false => sys::block::size_bytes(&file).map_err(|error| failed(error.into()))?,
+        };
+        let bytes = usize::try_from(bytes)
+            .map_err(|_| failed(io::Error::other("too large for this machine's addresses")))?;
         // SAFETY: the mapping is private to this value, read-only and never handed out beyond the
         // borrow of `bytes`; the shared lock just taken keeps away the writers that lock.
-        let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
+        let map = unsafe { MmapOptions::new().len(bytes).map(&file) }.map_err(failed)?;
         // Only a hint: a kernel that does not take it reads ahead as it likes.
         let _ = map.advise(Advice::Sequential);
         Ok(Self { map, _file: file })
@@ -95,10 +108,10 @@ mod tests {
     }
 
     #[test]
-    fn only_regular_files_are_mapped() {
-        for path in ["/dev/zero", "/"] {
-            let refused = Image::open(Path::new(path)).unwrap_err();
-            assert!(matches!(refused, OpenError::NotRegular(_)), "{refused}");
-        }
+    fn only_files_and_block_devices_are_mapped() {
+        let refused = Image::open(Path::new("/dev/zero")).unwrap_err();
+        assert!(matches!(refused, OpenError::NotStorage(_)), "{refused}");
+        let refused = Image::open(Path::new("/")).unwrap_err();
+        assert!(matches!(refused, OpenError::Directory(_)), "{refused}");
     }
 }

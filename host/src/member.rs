@@ -81,9 +81,6 @@ pub enum OpenError {
     /// A terminal, a pipe, a socket.
     #[error("{}: neither a file nor a block device; name an image or a disk", .0.display())]
     NotStorage(PathBuf),
-    /// A block device, where only a file will do.
-    #[error("{}: not a regular file; copy the device to an image first", .0.display())]
-    NotRegular(PathBuf),
     /// Less than one sector.
     #[error("{}: smaller than one sector; give it a size, or attach what should be behind it",
         .0.display())]

@@ -34,6 +34,7 @@ pub mod integrity;
 pub mod layout;
 pub mod level;
 pub mod parity;
+pub mod recover;
 pub mod scan;
 pub mod status;
 pub mod superblock;

@@ -15,6 +15,7 @@ mod mdstat;
 mod plan;
 mod read;
 mod rebuild;
+mod recover_search;
 mod remove;
 mod repair;
 mod serve;
@@ -48,6 +49,7 @@ pub(crate) fn run(job: &Job, report: &Report) -> Outcome {
         Job::Sim(config) => sim::run(config, report),
         Job::Serve(config) => serve::run(config, report),
         Job::Bench(config) => bench::run(config, report),
+        Job::RecoverSearch(config) => recover_search::run(config, report),
         Job::Completions(shell) => completions::run(*shell),
     }
 }

@@ -275,7 +275,7 @@ fn range_text(range: &Range) -> String {
 }
 
 /// Where the data goes.
-enum Sink {
+pub(super) enum Sink {
     Standard(io::StdoutLock<'static>),
     File { file: File, path: PathBuf, sparse: bool, length: u64 },
 }
@@ -284,7 +284,7 @@ enum Sink {
 const HOLE_BYTES: usize = 4096;
 
 impl Sink {
-    fn open(output: &End) -> Result<Self, Failure> {
+    pub(super) fn open(output: &End) -> Result<Self, Failure> {
         let End::File(path) = output else { return Ok(Self::Standard(io::stdout().lock())) };
         let failed = |error| Failure::error(format!("--output {}: {error}", path.display()));
         let file =
@@ -297,14 +297,14 @@ impl Sink {
         matches!(self, Self::File { .. })
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self {
             Self::Standard(_) => "-".to_owned(),
             Self::File { path, .. } => path.display().to_string(),
         }
     }
 
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Standard(out) => out.write_all(bytes),
             Self::File { file, sparse: false, .. } => file.write_all(bytes),
@@ -323,7 +323,7 @@ impl Sink {
     }
 
     /// Everything is where it should be, or says why not.
-    fn finish(&mut self) -> Result<(), Failure> {
+    pub(super) fn finish(&mut self) -> Result<(), Failure> {
         let done = match self {
             Self::Standard(out) => match out.flush() {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
