@@ -154,8 +154,11 @@ impl<X: Defects> Array<X> {
         };
         // What a missing member missed must be on record before the answer.
         let missed = self.slots.iter().any(Option::is_none);
-        if missed || !faultless {
-            let gate = self.meta.wanted();
+        let gate = match missed || !faultless {
+            true => self.meta.wanted(),
+            false => self.meta.failure_generation(),
+        };
+        if gate > self.meta.durable() {
             for op in self.bands[key].ops() {
                 self.ops[op].gate = gate;
             }

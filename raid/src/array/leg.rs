@@ -349,7 +349,7 @@ impl<X: Defects> Array<X> {
             self.set_role(number, crate::superblock::Role::Faulty);
         }
         self.events.push_back(Event::MemberFailed { member, slot, reason });
-        self.meta.request();
+        self.meta.request_failure();
         self.pass_lost_member();
         true
     }

@@ -36,6 +36,9 @@ pub(crate) struct Meta {
     clean: bool,
     /// The generation that says otherwise.
     dirty_generation: u64,
+    /// The generation that records the last member taken out of service. A spare may have its slot
+    /// by now, and a write miss nobody; all the same the member must not come back as current.
+    failure_generation: u64,
     last_write: Instant,
 }
 
@@ -71,6 +74,7 @@ impl Meta {
             events,
             clean,
             dirty_generation: 0,
+            failure_generation: 0,
             last_write: Instant::ZERO,
         }
     }
@@ -79,6 +83,16 @@ impl Meta {
     pub(super) const fn request(&mut self) -> u64 {
         self.wanted += 1;
         self.wanted
+    }
+
+    /// Asks for the update that records a failed member.
+    pub(super) const fn request_failure(&mut self) {
+        self.failure_generation = self.request();
+    }
+
+    /// What must be on record before a write is answered, whoever took it.
+    pub(super) const fn failure_generation(&self) -> u64 {
+        self.failure_generation
     }
 
     /// The newest generation asked for.

@@ -517,9 +517,13 @@ impl<X: Defects> Array<X> {
                 slots,
             });
         }
-        if !faultless {
+        let gate = match faultless {
+            true => self.meta.failure_generation(),
+            false => self.meta.wanted(),
+        };
+        if gate > self.meta.durable() {
             let op = self.pieces[key].op;
-            self.ops[op].gate = self.meta.wanted();
+            self.ops[op].gate = gate;
         }
         self.end_write(start, end);
         self.finish_piece(key, result);
