@@ -9,7 +9,9 @@ mod sim;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use sim::{Sim, SimMerge, SimReplay, SimRun, SimShrink, SimTable};
+pub(crate) use sim::{
+    Sim, SimCoverage, SimMerge, SimMutants, SimReplay, SimRun, SimShrink, SimTable,
+};
 
 use holdfast_core::size::{Human, SECTOR_BYTES};
 use holdfast_host::nbd::Address;

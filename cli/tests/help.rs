@@ -32,6 +32,8 @@ fn help_is_as_reviewed() {
         "sim replay",
         "sim shrink",
         "sim table",
+        "sim mutants",
+        "sim coverage",
         "bench",
         "bench stripe",
         "bench ostep",

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::array::{Array, Identity, Intent, Member, Parts, State};
 use crate::config::Config;
-use crate::defects::{Defects, Sound};
+use crate::defects::{Defect, Defects, Sound};
 use crate::layout::{Layout, LayoutError, Shape};
 use crate::level::Level;
 use crate::scan::{Bitmap, Probe};
@@ -135,7 +135,7 @@ pub fn assemble_with<X: Defects>(
         verdicts[index] = Some(verdict);
     }
     let bitmap = find_bitmap(&probes, &verdicts, &reference, &config)?;
-    let mut members = make_members(probes, verdicts);
+    let mut members = make_members(probes, verdicts, defects);
     settle_roles(&mut members, &reference);
     let layout = make_layout(&reference, &members)?;
     let missing = missing_slots(&members, reference.raid_disks);
@@ -283,7 +283,11 @@ fn make_intent(bitmap: Bitmap, reference: &Superblock, unclean: bool) -> Intent 
     intent
 }
 
-fn make_members(probes: Vec<Probe>, verdicts: Vec<Option<Verdict>>) -> Vec<Member> {
+fn make_members(
+    probes: Vec<Probe>,
+    verdicts: Vec<Option<Verdict>>,
+    defects: impl Defects,
+) -> Vec<Member> {
     let mut taken: BTreeSet<u32> =
         verdicts.iter().flatten().filter_map(Verdict::serving_slot).map(u32::from).collect();
     let serving: BTreeSet<u32> = taken.clone();
@@ -292,6 +296,12 @@ fn make_members(probes: Vec<Probe>, verdicts: Vec<Option<Verdict>>) -> Vec<Membe
         let (mut state, mut why) = match (&probe.superblock, verdict) {
             (Err(error), _) => (State::Foreign, Some(error.to_string())),
             (Ok(_), None) => (State::Foreign, Some("belongs to another array".to_owned())),
+            (
+                Ok(_),
+                Some(Verdict::Stale { slot: Some(slot), .. } | Verdict::DeclaredFaulty { slot }),
+            ) if defects.has(Defect::StaleMemberAccepted) => {
+                (State::InSync { slot: slot.into() }, None)
+            }
             (Ok(_), Some(verdict)) => judge(verdict),
         };
         // What is being built for a slot that is served already is left alone.

@@ -66,6 +66,31 @@ pub enum Health {
     Failed,
 }
 
+/// A step inside an operation: what members are asked for, or what is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Activity {
+    /// A write waits until the metadata says that it may be under way.
+    Gate,
+    /// Data is read.
+    Read,
+    /// Old data or parity is read so that a write's new parity can be computed.
+    ReadForParity,
+    /// Data and parity are written, or mended.
+    Write,
+    /// A write that failed is tried again block by block.
+    Retry,
+    /// A pass reads.
+    PassRead,
+    /// A pass writes.
+    PassWrite,
+    /// The array is flushed.
+    Flush,
+    /// The metadata is updated.
+    Superblocks,
+    /// The bitmap is written, or flushed for.
+    Bitmap,
+}
+
 /// A running resync, rebuild or check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncStatus {

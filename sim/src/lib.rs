@@ -27,11 +27,14 @@
 
 pub mod campaign;
 pub mod content;
+pub mod coverage;
 pub mod damage;
 pub mod decor;
 pub mod disk;
+pub mod exhaustive;
 pub mod ledger;
 pub mod model;
+pub mod mutants;
 pub mod plan;
 pub mod recipe;
 pub mod rig;

@@ -6,17 +6,23 @@
 //! failure on the way.
 
 use holdfast_raid::integrity::Scheme;
+use holdfast_raid::{Defects, Sound};
 
-use crate::run::{Oracle, run};
+use crate::run::{Oracle, run_with};
 use crate::script::{Act, Script};
 
 /// Shrinks a failing script with at most `budget` runs; one that does not fail stays as it is.
 pub fn shrink(script: &Script, budget: u32) -> Script {
-    let Some(violation) = run(script).violation else {
+    shrink_with(script, Sound, budget)
+}
+
+/// Shrinks a script that fails against an engine with planted defects.
+pub fn shrink_with<X: Defects>(script: &Script, defects: X, budget: u32) -> Script {
+    let Some(violation) = run_with(script, defects).violation else {
         return script.clone();
     };
     let best = script.clone();
-    let mut shrinking = Shrinking { best, oracle: violation.oracle, budget };
+    let mut shrinking = Shrinking { best, defects, oracle: violation.oracle, budget };
     // What comes after the line that failed cannot matter, unless it is a fault yet to come.
     let mut front = script.clone();
     front.lines.truncate(violation.line + 1);
@@ -32,20 +38,22 @@ pub fn shrink(script: &Script, budget: u32) -> Script {
     }
 }
 
-struct Shrinking {
+struct Shrinking<X> {
     best: Script,
+    defects: X,
     oracle: Oracle,
     budget: u32,
 }
 
-impl Shrinking {
+impl<X: Defects> Shrinking<X> {
     /// Takes a smaller script if it fails in the same way.
     fn consider(&mut self, script: Script) -> bool {
         if self.budget == 0 || script == self.best {
             return false;
         }
         self.budget -= 1;
-        let same = run(&script).violation.is_some_and(|found| found.oracle == self.oracle);
+        let found = run_with(&script, self.defects).violation;
+        let same = found.is_some_and(|found| found.oracle == self.oracle);
         if same {
             self.best = script;
         }

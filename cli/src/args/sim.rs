@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use holdfast_raid::Defect;
 use holdfast_sim::campaign::Shard;
 
 /// What to do with the simulator.
@@ -18,6 +19,10 @@ pub(crate) enum SimVerb {
     Table(SimTableArgs),
     /// Put the results of all shards of a campaign together
     Merge(SimMergeArgs),
+    /// Plant known defects into the engine and see each of them found
+    Mutants(SimMutantsArgs),
+    /// Run seeds and tell which situations faults have met
+    Coverage(SimCoverageArgs),
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +107,47 @@ pub(crate) struct SimMergeArgs {
     /// Where the shards' results are
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimMutantsArgs {
+    /// How large runs are
+    #[arg(long, value_enum, default_value = "small")]
+    pub(crate) profile: ProfileWord,
+    /// The first seed
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// How many seeds a defect may survive
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(crate) seeds: u64,
+    /// How long a defect may survive
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) seconds: u64,
+    /// Say what the defects are, and hunt none
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Leave the shrunk scripts in this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Only these [default: all]
+    #[arg(value_name = "DEFECT")]
+    pub(crate) defects: Vec<Defect>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimCoverageArgs {
+    /// How large runs are
+    #[arg(long, value_enum, default_value = "small")]
+    pub(crate) profile: ProfileWord,
+    /// The first seed
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// How many seeds
+    #[arg(long, value_name = "N", default_value_t = 3000)]
+    pub(crate) seeds: u64,
+    /// Name every cell of the grid that was met, not only the sums
+    #[arg(long)]
+    pub(crate) cells: bool,
 }
 
 /// How large runs are.

@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use holdfast_raid::Defect;
 use holdfast_sim::campaign::Shard;
 use holdfast_sim::script::Mode;
 use holdfast_sim::swarm::Profile;
 
 use super::Stream;
 use crate::args::{
-    ModeWord, ProfileWord, SimMergeArgs, SimReplayArgs, SimRunArgs, SimShrinkArgs, SimTableArgs,
-    SimVerb,
+    ModeWord, ProfileWord, SimCoverageArgs, SimMergeArgs, SimMutantsArgs, SimReplayArgs,
+    SimRunArgs, SimShrinkArgs, SimTableArgs, SimVerb,
 };
 
 /// What to do with the simulator.
@@ -21,6 +22,8 @@ pub(crate) enum Sim {
     Shrink(SimShrink),
     Table(SimTable),
     Merge(SimMerge),
+    Mutants(SimMutants),
+    Coverage(SimCoverage),
 }
 
 /// A campaign, or a shard of one.
@@ -67,6 +70,37 @@ pub(crate) struct SimMerge {
     pub(crate) output: Option<PathBuf>,
 }
 
+/// Defects to hunt.
+#[derive(Debug)]
+pub(crate) struct SimMutants {
+    pub(crate) profile: Profile,
+    pub(crate) first_seed: u64,
+    pub(crate) seeds: u64,
+    pub(crate) seconds: u64,
+    /// Only say what they are.
+    pub(crate) list: bool,
+    pub(crate) out: Option<PathBuf>,
+    pub(crate) defects: Vec<Defect>,
+}
+
+/// A campaign for the sake of what it meets.
+#[derive(Debug)]
+pub(crate) struct SimCoverage {
+    pub(crate) profile: Profile,
+    pub(crate) first_seed: u64,
+    pub(crate) seeds: u64,
+    pub(crate) cells: bool,
+}
+
+impl From<ProfileWord> for Profile {
+    fn from(word: ProfileWord) -> Self {
+        match word {
+            ProfileWord::Small => Self::Small,
+            ProfileWord::Medium => Self::Medium,
+        }
+    }
+}
+
 impl From<SimVerb> for Sim {
     fn from(verb: SimVerb) -> Self {
         match verb {
@@ -84,6 +118,29 @@ impl From<SimVerb> for Sim {
             SimVerb::Merge(SimMergeArgs { directory, expect, output }) => {
                 Self::Merge(SimMerge { directory, expect, output })
             }
+            SimVerb::Mutants(mutants) => Self::Mutants(mutants.into()),
+            SimVerb::Coverage(SimCoverageArgs { profile, seed, seeds, cells }) => {
+                let profile = profile.into();
+                Self::Coverage(SimCoverage { profile, first_seed: seed, seeds, cells })
+            }
+        }
+    }
+}
+
+impl From<SimMutantsArgs> for SimMutants {
+    fn from(args: SimMutantsArgs) -> Self {
+        let mut defects = args.defects;
+        if defects.is_empty() {
+            defects.extend(Defect::ALL);
+        }
+        Self {
+            profile: args.profile.into(),
+            first_seed: args.seed,
+            seeds: args.seeds,
+            seconds: args.seconds,
+            list: args.list,
+            out: args.out,
+            defects,
         }
     }
 }
@@ -92,10 +149,7 @@ impl From<SimRunArgs> for SimRun {
     fn from(run: SimRunArgs) -> Self {
         Self {
             plan: run.plan,
-            profile: run.profile.map(|word| match word {
-                ProfileWord::Small => Profile::Small,
-                ProfileWord::Medium => Profile::Medium,
-            }),
+            profile: run.profile.map(Profile::from),
             mode: run.mode.map(|word| match word {
                 ModeWord::Within => Mode::Within,
                 ModeWord::Beyond => Mode::Beyond,

@@ -21,6 +21,7 @@ use super::leg::{Leg, Written};
 use super::locks::Mode;
 use super::plan::{How, SlotView, plan_write, rebuild_reads};
 use super::{Array, Defects, Kind, State, Unit};
+use crate::defects::Defect;
 use crate::event::Event;
 use crate::layout::{Layout, Roles};
 
@@ -166,7 +167,8 @@ impl<X: Defects> Array<X> {
     }
 
     pub(super) fn roles(&self, stripe: u64) -> Roles {
-        self.parity().stripe(stripe)
+        let ahead = u64::from(self.defects.has(Defect::ParityRotationOffByOne));
+        self.parity().stripe(stripe + ahead)
     }
 
     /// Starts the read of rows of one data member.

@@ -10,6 +10,7 @@ use super::band::{Cell, CellState, ReadPhase, Work, WritePhase};
 use super::leg::Leg;
 use super::plan::How;
 use super::{Array, Defects, State};
+use crate::defects::Defect;
 use crate::event::Event;
 use crate::layout::Roles;
 use crate::parity::{self, Blocks, DataBlock, Lost};
@@ -90,7 +91,11 @@ impl<X: Defects> Array<X> {
         let k = self.parity().data_members();
         let bytes = self.bands[key].bytes();
         let takes = |array: &Self, slot: u32| {
-            array.member_on(slot).is_some_and(|m| array.members[m].is_writable())
+            array.member_on(slot).is_some_and(|m| {
+                let forgotten = array.defects.has(Defect::RebuildMissesWrites)
+                    && matches!(array.members[m].state, State::Rebuilding { .. });
+                array.members[m].is_writable() && !forgotten
+            })
         };
         let wants_p = takes(self, roles.p);
         let wants_q = roles.q.is_some_and(|q| takes(self, q));
@@ -110,6 +115,10 @@ impl<X: Defects> Array<X> {
                 new_parity(cells, &roles, &data, bytes, wants_p, wants_q)
             }
         };
+        let leaves_q = how == How::ReadModifyWrite && self.defects.has(Defect::QNotModified);
+        let q = q.filter(|_| !leaves_q);
+        let leaves_p = how == How::Reconstruct && self.defects.has(Defect::ParityNotWritten);
+        let p = p.filter(|_| !leaves_p);
         for (d, new) in data.into_iter().enumerate() {
             let slot = roles.data_slot(d as u32);
             if let Some(new) = new.filter(|_| takes(self, slot)) {
@@ -126,9 +135,12 @@ impl<X: Defects> Array<X> {
 
     fn write_cells(&mut self, key: Key, updates: Vec<Update>, durability: Durability) {
         let first = self.bands[key].member_sector();
+        let roles = self.roles(self.bands[key].stripe);
         self.bands[key].left = updates.len() as u32;
         for (slot, data) in updates {
             let member = self.member_on(slot).expect("writable slots have a member");
+            let lax = roles.data_index(slot).is_none() && self.defects.has(Defect::FuaNotForParity);
+            let durability = if lax { Durability::Cached } else { durability };
             self.write_leg(member, first, data, durability, Leg::Band(key, slot));
         }
     }

@@ -10,6 +10,7 @@ use super::band::{Band, Work};
 use super::leg::{Leg, Owner};
 use super::locks::Mode;
 use super::{Array, Defects, Unit};
+use crate::defects::Defect;
 
 impl<X: Defects> Array<X> {
     /// Cuts the next whole stripe off a discard; what is less than a stripe has no effect.
@@ -46,6 +47,12 @@ impl<X: Defects> Array<X> {
             self.end_write_of(key);
             return self.finish_band(key, Ok(()));
         }
+        let leaves_parity = self.defects.has(Defect::DiscardBreaksParity);
+        let roles = self.roles(self.bands[key].stripe);
+        let members: Vec<(u32, usize)> = members
+            .into_iter()
+            .filter(|(slot, _)| !leaves_parity || roles.data_index(*slot).is_some())
+            .collect();
         self.bands[key].left = members.len() as u32;
         for (slot, member) in members {
             let at = self.members[member].data_offset() + first;

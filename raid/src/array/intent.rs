@@ -18,6 +18,7 @@ use holdfast_core::time::{Duration, Instant};
 use super::idle::Idle;
 use super::leg::Owner;
 use super::{Array, Defects};
+use crate::defects::Defect;
 use crate::event::{Event, FailReason};
 use crate::status::BitmapStatus;
 use crate::superblock::BitmapHeader;
@@ -309,6 +310,10 @@ impl<X: Defects> Array<X> {
         }
         if degraded || clogged || self.broken {
             return;
+        }
+        if self.defects.has(Defect::BitClearedTooEarly) {
+            intent.phase = Phase::Flushing { left: 0, clearing: intent.clearable(None) };
+            return self.clear_bits();
         }
         let clearing = match stopping {
             true if idle => intent.clearable(None),

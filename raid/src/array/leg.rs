@@ -13,6 +13,7 @@ use holdfast_core::size::SECTOR_BYTES;
 use holdfast_core::slab::Key;
 
 use super::{Array, Defects, Io, State};
+use crate::defects::Defect;
 use crate::event::{Event, FailReason};
 
 /// Who waits for a member's answer.
@@ -190,6 +191,9 @@ impl<X: Defects> Array<X> {
                 self.leg_written(member, leg, Written::Full);
             }
             (Fault::Refused, Op::Discard(_)) => self.leg_written(member, leg, Written::Ok),
+            _ if self.defects.has(Defect::WriteErrorSwallowed) => {
+                self.leg_written(member, leg, Written::Ok);
+            }
             (fault, _) => {
                 self.fail(member, FailReason::Write(fault));
                 self.leg_written(member, leg, Written::Failed(fault));
@@ -296,6 +300,9 @@ impl<X: Defects> Array<X> {
 
     fn list_bad(&mut self, member: usize, range: Range<u64>) -> bool {
         let (sector, sectors) = (range.start, range.end - range.start);
+        if self.defects.has(Defect::BadBlocksNotRecorded) {
+            return true;
+        }
         if self.config.read_only || !self.members[member].record_bad(range) {
             return false;
         }
@@ -385,6 +392,11 @@ impl<X: Defects> Array<X> {
                 self.ios.remove(key);
                 self.leg_was_read(member, leg, Err(Fault::Timeout));
             }
+        } else if let Owner::Leg(leg) = owner
+            && self.defects.has(Defect::LateWriteTakenForDone)
+        {
+            self.ios.remove(key);
+            self.leg_written(member, leg, Written::Ok);
         } else if self.config.late_write == crate::config::LateWrite::FailMember
             && self.fail(member, FailReason::Deadline)
         {

@@ -22,6 +22,7 @@ use holdfast_core::time::Instant;
 
 use super::leg::Owner;
 use super::{Array, Defects, State};
+use crate::defects::Defect;
 use crate::event::{Event, FailReason};
 use crate::superblock::{Resync, Role, Timestamp};
 
@@ -176,7 +177,7 @@ impl<X: Defects> Array<X> {
             let update = Update { generation: 0, ..self.compose(|member| laggards[member]) };
             return self.flush_first(update);
         }
-        self.meta.events += 1;
+        self.meta.events += u64::from(!self.defects.has(Defect::EventsNotBumped));
         let update = self.compose(|_| true);
         self.flush_first(update);
     }
@@ -209,12 +210,14 @@ impl<X: Defects> Array<X> {
             // A log that need not be written may list too much, never too little.
             if member.bad_changed
                 && (member.log_awaited || !member.clogged)
+                && !self.defects.has(Defect::BadBlockLogNotWritten)
                 && let Some((sector, log)) = emit_log(member)
             {
                 member.bad_changed = false;
                 update.logs.push((index, sector, log.into()));
             }
             let recovered = match member.state {
+                State::Rebuilding { .. } if self.defects.has(Defect::RecoveryOffsetAhead) => None,
                 State::Rebuilding { done, .. } => Some(done),
                 _ => None,
             };
@@ -235,9 +238,12 @@ impl<X: Defects> Array<X> {
     }
 
     fn flush_first(&mut self, update: Update) {
-        let targets: Vec<usize> = (0..self.members.len())
+        let mut targets: Vec<usize> = (0..self.members.len())
             .filter(|&m| self.members[m].is_writable() && self.members[m].needs_flush())
             .collect();
+        if self.defects.has(Defect::UpdateWithoutFlush) {
+            targets.drain(..).for_each(|member| self.members[member].unflushed = false);
+        }
         self.meta.phase = Phase::Flushing { left: targets.len() as u32, update };
         if targets.is_empty() {
             return self.write_header();
@@ -466,7 +472,8 @@ impl<X: Defects> Array<X> {
             return self.step_meta();
         }
         let unflushed = |m: &super::Member| m.is_writable() && m.needs_flush() && !m.clogged;
-        if self.members.iter().any(unflushed) && !self.broken {
+        let lax = self.defects.has(Defect::StopWithoutFlush);
+        if self.members.iter().any(unflushed) && !self.broken && !lax {
             return self.flush_first(Update::default());
         }
         self.stopped = true;

@@ -215,7 +215,8 @@ impl<X: Defects> Array<X> {
         // sit in the members' caches, and nothing may be called durable or clean before they are
         // out.
         for member in &mut parts.members {
-            member.unflushed = !parts.config.read_only;
+            member.unflushed =
+                !parts.config.read_only && !defects.has(Defect::CachesForgottenAtStart);
         }
         let raid_disks = parts.layout.shape().raid_disks as usize;
         let mut slots = vec![None; raid_disks];
@@ -252,7 +253,7 @@ impl<X: Defects> Array<X> {
             events: VecDeque::new(),
             meta: Meta::new(parts.events, parts.clean),
             intent: parts.intent,
-            resync_from: parts.resync_from,
+            resync_from: parts.resync_from.filter(|_| !defects.has(Defect::ResyncForgotten)),
             stained: BadBlocks::default(),
             resync_again: None,
             pass: None,
@@ -488,6 +489,9 @@ impl<X: Defects> Array<X> {
                 self.members[member].unflushed = false;
                 self.ops[key].left += 1;
                 self.issue(member, 0, Op::Flush, Owner::Flush(key));
+                if self.defects.has(Defect::FlushAsksOneMember) {
+                    return;
+                }
             }
         }
     }
@@ -503,6 +507,8 @@ impl<X: Defects> Array<X> {
                 self.ops[op].fault.get_or_insert(fault);
             }
             self.ops[op].gate = self.meta.wanted();
+        } else if self.defects.has(Defect::FlushCoversLateWrites) {
+            self.members[member].unflushed = false;
         }
         self.unit_done(op, Ok(()));
     }
@@ -569,7 +575,7 @@ impl<X: Defects> Array<X> {
         if op.left > 0 || op.issued < op.sectors {
             return;
         }
-        if op.gate > self.meta.durable() {
+        if op.gate > self.meta.durable() && !self.defects.has(Defect::AnswerBeforeMetadata) {
             self.held_back.push(key);
             return;
         }
@@ -666,7 +672,10 @@ impl<X: Defects> Array<X> {
     }
 
     /// Takes a unit's lock now or queues it.
-    fn lock(&mut self, start: u64, end: u64, mode: locks::Mode, unit: Unit) {
+    fn lock(&mut self, start: u64, end: u64, mut mode: locks::Mode, unit: Unit) {
+        if self.defects.has(Defect::WritesUnordered) {
+            mode = locks::Mode::Shared;
+        }
         if let Some((lock, unit)) = self.locks.acquire(start..end, mode, unit) {
             self.grant(unit, lock);
         }
@@ -685,8 +694,9 @@ impl<X: Defects> Array<X> {
     }
 
     fn gate_open(&self, ticket: u64, generation: u64) -> bool {
-        generation <= self.meta.durable()
-            && self.intent.as_ref().is_none_or(|intent| ticket <= intent.durable())
+        (generation <= self.meta.durable() || self.defects.has(Defect::DirtyMarkNotAwaited))
+            && (self.intent.as_ref().is_none_or(|intent| ticket <= intent.durable())
+                || self.defects.has(Defect::BitNotAwaited))
     }
 
     fn open_gates(&mut self) {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use holdfast_core::time::{Duration, Instant};
 
 use super::{Array, Defects, State};
+use crate::defects::Defect;
 use crate::event::Event;
 use crate::layout::{Layout, Mapped};
 use crate::superblock::Role;
@@ -118,11 +119,12 @@ impl<X: Defects> Array<X> {
 
     /// Sectors a pass covers.
     fn space(&self, action: Action) -> u64 {
-        match &self.layout {
+        let all = match &self.layout {
             Layout::Parity(parity) => parity.member_extent(),
             Layout::Mapped(mapped) if action == Action::Recover => mapped.member_extent(0),
             Layout::Mapped(mapped) => mapped.array_sectors(),
-        }
+        };
+        if self.defects.has(Defect::LastBlockLeftOut) { all.saturating_sub(8) } else { all }
     }
 
     fn rebuilt_so_far(&self) -> u64 {
@@ -164,7 +166,9 @@ impl<X: Defects> Array<X> {
                 continue;
             }
             let spare = self.members.iter().position(|member| {
-                member.state == State::Spare
+                let taken = matches!(member.state, State::Rebuilding { .. })
+                    && self.defects.has(Defect::SpareUsedTwice);
+                (member.state == State::Spare || taken)
                     && member.data_offset() + extent <= member.geometry.sectors
             });
             let Some(index) = spare else { return };
@@ -256,9 +260,9 @@ impl<X: Defects> Array<X> {
     /// Hands out the next window, or skips what the bitmap says is fine.
     fn open_window(&mut self) {
         let pass = self.pass.as_mut().expect("a pass runs");
-        if pass.action == Action::Resync
-            && let Some(intent) = &self.intent
-        {
+        let skips = pass.action == Action::Resync
+            || pass.action == Action::Recover && self.defects.has(Defect::RebuildSkipsCleanRegions);
+        if skips && let Some(intent) = &self.intent {
             match intent.next_needed(pass.next) {
                 Some(sector) if sector < pass.end => pass.next = sector,
                 _ => pass.next = pass.end,
@@ -280,6 +284,11 @@ impl<X: Defects> Array<X> {
             }
             Layout::Mapped(_) => self.mapped_window(action, start, end),
         };
+        let fine = |intent: &super::Intent| !intent.needs_sync(start..start + len);
+        let skipped = action == Action::Recover
+            && self.defects.has(Defect::RebuildSkipsCleanRegions)
+            && self.intent.as_ref().is_some_and(fine);
+        let count = if skipped { 0 } else { count };
         let pass = self.pass.as_mut().expect("a pass runs");
         pass.next = start + len;
         if count == 0 {
@@ -415,7 +424,8 @@ impl<X: Defects> Array<X> {
         match pass.action {
             Action::Recover if complete => self.recovered(),
             Action::Resync => {
-                self.resync_from = if complete { None } else { Some(pass.done) };
+                let over = complete || self.defects.has(Defect::InterruptedResyncForgotten);
+                self.resync_from = if over { None } else { Some(pass.done) };
                 self.meta.request();
             }
             Action::Recover => {

@@ -17,6 +17,7 @@ use holdfast_core::slab::Key;
 use super::leg::{Leg, Owner, Written};
 use super::locks::Mode;
 use super::{Array, BLOCK_SECTORS, Defects, Kind, State, Unit};
+use crate::defects::Defect;
 use crate::event::Event;
 use crate::layout::{Layout, Place};
 
@@ -89,6 +90,11 @@ impl<X: Defects> Array<X> {
         let most = (op.sectors - op.issued).min(PIECE_SECTORS);
         let mut places = Vec::new();
         let sectors = mapped.map(sector, most, &mut places);
+        if self.defects.has(Defect::CopyOnWrongDisk)
+            && let [_, second, ..] = &mut places[..]
+        {
+            second.slot = (second.slot + 1) % mapped.shape().raid_disks;
+        }
         let bytes = Self::bytes_of(op.issued)..Self::bytes_of(op.issued + sectors);
         let write = |what| Work::Write { what, gated: false };
         let (work, mode) = match &op.kind {
@@ -181,13 +187,19 @@ impl<X: Defects> Array<X> {
     /// with the least to do (`raid1.c read_balance`); write-mostly members come last.
     fn choose_copy(&self, key: Key) -> Option<(usize, u64)> {
         let piece = &self.pieces[key];
-        let settled = self.trusted(piece.sector, piece.sector + piece.sectors);
+        let settled = self.trusted(piece.sector, piece.sector + piece.sectors)
+            || self.defects.has(Defect::ReadsSpreadInDoubt);
         let candidates = piece.copies.iter().enumerate().filter(|(_, copy)| {
             copy.state == CopyState::Idle && self.slots[copy.place.slot as usize].is_some()
         });
         let ranked = candidates.filter_map(|(index, copy)| {
             let member = &self.members[self.slots[copy.place.slot as usize]?];
-            let sectors = member.readable_sectors(copy.place.sector, piece.sectors);
+            let sectors = match member.state {
+                State::Rebuilding { .. } if self.defects.has(Defect::ReadFromRebuilding) => {
+                    piece.sectors
+                }
+                _ => member.readable_sectors(copy.place.sector, piece.sectors),
+            };
             let at = member.data_offset() + copy.place.sector;
             let (far, load) = match settled {
                 true => (member.stream_end != at, member.in_flight),
@@ -446,13 +458,19 @@ impl<X: Defects> Array<X> {
         let sectors = piece.sectors;
         let Work::Write { what, .. } = &piece.work else { unreachable!("a write writes") };
         let what = what.clone();
+        if matches!(what, What::Discard) && self.defects.has(Defect::DiscardMissesCopies) {
+            self.pieces[key].copies[1..].iter_mut().for_each(|copy| copy.state = CopyState::Done);
+            legs.retain(|(index, ..)| *index == 0);
+        }
         self.pieces[key].left = legs.len() as u32;
         for (index, member, sector) in legs {
             self.pieces[key].copies[index].state = CopyState::Flying;
             let leg = Leg::Piece(key, index as u32);
             match &what {
                 What::Data(data, durability) => {
-                    self.write_leg(member, sector, data.clone(), *durability, leg);
+                    let lax = self.defects.has(Defect::FuaNotForCopies);
+                    let durability = if lax { Durability::Cached } else { *durability };
+                    self.write_leg(member, sector, data.clone(), durability, leg);
                 }
                 What::Zero => {
                     let at = self.members[member].data_offset() + sector;

@@ -1,8 +1,11 @@
 //! What the array says of itself.
 
+use std::collections::BTreeSet;
+
+use super::leg::{Leg, Owner};
 use super::plan::{How, Plan};
-use super::{Array, Defects, State};
-use crate::status::{Health, MemberStatus, Status, WriteWays};
+use super::{Array, Defects, Io, State};
+use crate::status::{Activity, Health, MemberStatus, Status, WriteWays};
 
 impl<X: Defects> Array<X> {
     /// The whole state of the array now.
@@ -69,6 +72,27 @@ impl<X: Defects> Array<X> {
                 (true, None) => Some("does not answer".to_owned()),
                 (_, why) => why.clone(),
             },
+        }
+    }
+
+    /// What is under way at this moment, each kind once.
+    pub fn activities(&self) -> BTreeSet<Activity> {
+        let gate = (!self.gated.is_empty()).then_some(Activity::Gate);
+        self.ios.iter().map(|(_, io)| self.activity(io)).chain(gate).collect()
+    }
+
+    fn activity(&self, io: &Io) -> Activity {
+        let writes = |band| self.bands.get(band).is_some_and(super::band::Band::is_write);
+        match io.owner {
+            Owner::Leg(Leg::Window(..)) if io.is_read => Activity::PassRead,
+            Owner::Leg(Leg::Window(..)) => Activity::PassWrite,
+            Owner::Leg(Leg::Band(band, _)) if io.is_read && writes(band) => Activity::ReadForParity,
+            Owner::Leg(_) if io.is_read => Activity::Read,
+            Owner::Leg(_) => Activity::Write,
+            Owner::Narrow(_) => Activity::Retry,
+            Owner::Flush(_) => Activity::Flush,
+            Owner::Meta => Activity::Superblocks,
+            Owner::Intent => Activity::Bitmap,
         }
     }
 

@@ -17,6 +17,7 @@ use holdfast_core::slab::Key;
 use super::leg::{Leg, Written};
 use super::locks::Mode;
 use super::{Array, BLOCK_SECTORS, Defects, State, Unit};
+use crate::defects::Defect;
 use crate::event::Event;
 use crate::layout::Layout;
 use crate::sync::Action;
@@ -123,7 +124,10 @@ impl<X: Defects> Array<X> {
         cells: Vec<WindowCell>,
         targets: Vec<u32>,
     ) {
-        let (start, end) = (range.start, range.end);
+        let (start, mut end) = (range.start, range.end);
+        if self.defects.has(Defect::PassWithoutLock) {
+            end = start;
+        }
         let window = Window {
             pass_start,
             range,
@@ -193,7 +197,10 @@ impl<X: Defects> Array<X> {
             Ok(buf) => cell.buf = Some(buf),
             Err(fault) => cell.unread = Some(fault),
         }
-        if window.left == 0 {
+        if cell.unread.is_some() && self.defects.has(Defect::ReadErrorEndsRebuild) {
+            self.end_pass();
+        }
+        if self.windows[key].left == 0 {
             self.ready.push_back(Unit::Window(key));
         }
     }
@@ -221,6 +228,7 @@ impl<X: Defects> Array<X> {
         }
         if (failed || self.some_cell_partly_bad(key))
             && !(recovering && got)
+            && !self.defects.has(Defect::ReadErrorCostsWindow)
             && let Some(grain) = self.finer_window(key)
             && (grain >= BLOCK_SECTORS || untrusted)
         {

@@ -12,6 +12,7 @@ use holdfast_core::slab::Key;
 
 use super::band_io::parity_of;
 use super::{Array, Defects, State};
+use crate::defects::Defect;
 use crate::event::Event;
 use crate::layout::Roles;
 use crate::parity::{self, Blocks, Culprit, DataBlock, Lost};
@@ -53,6 +54,9 @@ impl<X: Defects> Array<X> {
             let target = targets.contains(&slot);
             if target || self.window_may_mend(key, slot) {
                 let contents = recovered.contents(&roles, slot);
+                let parity = roles.data_index(slot).is_none();
+                let contents = contents
+                    .filter(|_| !(parity && self.defects.has(Defect::RebuildForgetsParity)));
                 updates.extend(contents.map(|bytes| (slot, 0, Payload::from_slice(bytes))));
             }
         }
@@ -98,7 +102,9 @@ impl<X: Defects> Array<X> {
         let mut p = take(roles.p);
         let mut q = roles.q.and_then(take);
         let spent = lost.len();
-        if spent > 0 {
+        let guesses = matches!(self.action(), Some(Action::Check { .. }))
+            && self.defects.has(Defect::ScrubTakesHolesForZeros);
+        if spent > 0 && !guesses {
             let mut blocks: Vec<DataBlock<'_>> = data
                 .iter_mut()
                 .enumerate()
@@ -142,6 +148,9 @@ impl<X: Defects> Array<X> {
                 Action::Repair { locate: false } | Action::Resync => {
                     updates.extend(rows.new_parity(roles, &row));
                 }
+                Action::Check { .. } if self.defects.has(Defect::ScrubRewritesParity) => {
+                    updates.extend(rows.new_parity(roles, &row));
+                }
                 Action::Check { .. } | Action::Recover => {}
             }
         }
@@ -152,7 +161,12 @@ impl<X: Defects> Array<X> {
     pub(super) fn judge_copies(&mut self, key: Key) {
         let targets = self.windows[key].targets.clone();
         let window = &self.windows[key];
-        let Some(first) = window.cells.iter().position(|cell| cell.buf.is_some()) else {
+        let there = |cell: &super::window::WindowCell| cell.buf.is_some();
+        let source = match self.defects.has(Defect::ResyncFromLastCopy) {
+            true => window.cells.iter().rposition(there),
+            false => window.cells.iter().position(there),
+        };
+        let Some(first) = source else {
             let missing = self.missing_cells(key);
             return self.window_is_lost(key, &targets, &missing);
         };

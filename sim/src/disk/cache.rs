@@ -109,14 +109,23 @@ impl Cache {
 
     /// The power fails: each block keeps the contents numbered `choose(block, choices)`, oldest
     /// first; the last choice is the newest contents.
-    pub(super) fn cut(&mut self, medium: &mut Medium, mut choose: impl FnMut(u64, usize) -> usize) {
+    pub(super) fn cut(&mut self, medium: &mut Medium, choose: impl FnMut(u64, usize) -> usize) {
+        self.leave_all(medium, choose);
+        self.entries.clear();
+    }
+
+    /// Makes of a medium what [`Cache::cut`] would.
+    pub(super) fn leave_all(
+        &self,
+        medium: &mut Medium,
+        mut choose: impl FnMut(u64, usize) -> usize,
+    ) {
         for (block, entries) in self.by_block() {
             let choice = choose(block, entries.len() + 1);
             if let Some(&entry) = entries.get(choice) {
                 leave(medium, block, &self.entries[entry]);
             }
         }
-        self.entries.clear();
     }
 
     /// One block is left with the contents numbered `choice`, and is durable so.

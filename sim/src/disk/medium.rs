@@ -19,7 +19,7 @@ const BLOCKS: u64 = (PAGE / BLOCK) as u64;
 type Page = Box<[u8; PAGE]>;
 
 /// The bytes of a disk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Medium {
     /// `None` is a page of zeros.
     pages: Vec<Option<Page>>,

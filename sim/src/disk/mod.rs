@@ -305,6 +305,14 @@ impl SimDisk {
         self.cache.choices()
     }
 
+    /// The image that a power cut leaves if `choose` says, of so many contents of a block, which
+    /// one stays, oldest first.
+    pub fn image_after_cut(&self, mut choose: impl FnMut(u64, usize) -> usize) -> Vec<u8> {
+        let mut medium = self.medium.clone();
+        self.cache.leave_all(&mut medium, &mut choose);
+        medium.bytes()
+    }
+
     /// As a power cut would, leaves one open block with the contents numbered `choice`, oldest
     /// first.
     pub fn power_cut_one(&mut self, block: u64, choice: usize) {

@@ -30,6 +30,7 @@ impl<X: Defects> Run<'_, X> {
             return Ok(());
         }
         self.note_crash(crash, &claims);
+        self.note_situation(crash.into());
         self.tell(|| format!("! {crash:?}"));
         // What was read from a member that will not be taken back may change.
         self.reassess();

@@ -15,6 +15,7 @@ use holdfast_raid::status::{Health, MemberState, MemberStatus};
 use holdfast_raid::{Action, Defects};
 
 use super::{Mark, Oracle, Run, Step};
+use crate::content::SECTOR;
 use crate::disk::SimDisk;
 use crate::ledger::Crash;
 
@@ -76,10 +77,39 @@ impl<X: Defects> Run<'_, X> {
         }
         // A pass over everything finds what cannot be read and writes it again.
         if redundant {
-            self.pass(Action::Check { locate: false })?;
-            self.settle()?;
+            self.check_everything()?;
         }
         Ok(())
+    }
+
+    /// A check at rest. Where nothing was unreadable it leaves every member as it was, also where
+    /// it finds differences: which half is right is not for it to decide.
+    fn check_everything(&mut self) -> Step {
+        let bad = |m: &MemberStatus| m.bad_sectors > 0 || m.state == MemberState::Rebuilding;
+        let intact = !self.array().status().members.iter().any(bad);
+        // Where nothing silent was done there are no differences, which is seen elsewhere.
+        let watched = intact && self.silenced && self.scheme() == Scheme::None;
+        let before = if watched { self.data_of_all() } else { Vec::new() };
+        self.pass(Action::Check { locate: false })?;
+        self.settle()?;
+        if watched && before != self.data_of_all() {
+            let detail = "a check has changed what members hold".to_owned();
+            return self.violation(Oracle::Untouched, detail);
+        }
+        Ok(())
+    }
+
+    /// What the members' data areas hold.
+    fn data_of_all(&mut self) -> Vec<Vec<u8>> {
+        let sectors = self.script.setup.disk_sectors;
+        let members = self.array().status().members;
+        let data = |(disk, member): (usize, &MemberStatus)| {
+            let first = member.data_offset as usize * SECTOR;
+            let image = self.disk(disk).image();
+            let end = (first + sectors as usize * SECTOR).min(image.len());
+            image[first.min(end)..end].to_vec()
+        };
+        members.iter().enumerate().map(data).collect()
     }
 
     fn become_idle(&mut self) -> Step {

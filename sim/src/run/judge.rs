@@ -54,7 +54,10 @@ impl<X: Defects> Run<'_, X> {
                     return self.violation(Oracle::Needless, "the array gives up".to_owned());
                 }
             }
-            Event::MemberInSync { .. } => self.marks.meet(Mark::Rebuilt),
+            Event::MemberInSync { .. } => {
+                self.marks.meet(Mark::Rebuilt);
+                self.rebuilt_at = Some(self.pulse.steps());
+            }
             Event::SyncFinished { action: Action::Resync, complete: true, .. } => {
                 self.marks.meet(Mark::Resynced);
             }

@@ -9,6 +9,7 @@
 //! In a script that stays [within](crate::script::Mode::Within) tolerance a fault that would
 //! exceed it is *spared*: whether it would depends on the moment, so it is decided here.
 
+mod cover;
 mod crash;
 mod finish;
 mod guard;
@@ -30,6 +31,7 @@ use holdfast_raid::{Assembled, Defects, Sound};
 pub use verdict::{Mark, Marks, Oracle, Verdict, Violation};
 pub use world::recipe;
 
+use crate::coverage::Grid;
 use crate::damage::{Claims, Damage};
 use crate::disk::{Pulse, SimDisk};
 use crate::ledger::{Crash, FlushId, Ledger, WriteId};
@@ -84,8 +86,8 @@ fn carry_out<X: Defects>(
     let clock = VirtualClock::default();
     let pulse = Rc::<Pulse>::default();
     let Ok((disks, rows)) = world::make(script, &clock, &pulse) else {
-        let marks = Marks::default();
-        return (Verdict { violation: None, hash: 0, steps: 0, marks }, Vec::new());
+        let (marks, grid) = (Marks::default(), Grid::default());
+        return (Verdict { violation: None, hash: 0, steps: 0, marks, grid }, Vec::new());
     };
     let mut run = Run::new(script, defects, clock, Rc::clone(&pulse), rows, disks.len());
     run.story = story;
@@ -102,7 +104,7 @@ fn carry_out<X: Defects>(
     };
     let (hash, steps) = (pulse.hash(), pulse.steps());
     let story = run.story.take().unwrap_or_default();
-    (Verdict { violation, hash, steps, marks: run.marks }, story)
+    (Verdict { violation, hash, steps, marks: run.marks, grid: run.grid }, story)
 }
 
 struct Run<'s, X: Defects> {
@@ -135,6 +137,9 @@ struct Run<'s, X: Defects> {
     life: u32,
     line: usize,
     marks: Marks,
+    grid: Grid,
+    /// When a rebuild came to its end, in answers of disks.
+    rebuilt_at: Option<u64>,
     answers: Completions,
     /// What happened, if somebody wants to know.
     story: Option<Vec<String>>,
@@ -178,6 +183,8 @@ impl<'s, X: Defects> Run<'s, X> {
             life: 0,
             line: 0,
             marks: Marks::default(),
+            grid: Grid::default(),
+            rebuilt_at: None,
             answers: Vec::new(),
             story: None,
         }

@@ -37,7 +37,7 @@ impl<X: Defects> Run<'_, X> {
                 self.pulse.light_fuse(steps.max(1));
                 Ok(())
             }
-            _ => self.break_something(act),
+            _ => self.break_and_note(act),
         }
     }
 
@@ -98,7 +98,7 @@ impl<X: Defects> Run<'_, X> {
         }
     }
 
-    fn break_something(&mut self, act: &Act) -> Step {
+    pub(super) fn break_something(&mut self, act: &Act) -> Step {
         self.believe();
         match *act {
             Act::Vanish { disk } => self.lose(disk, SimDisk::vanish),

@@ -54,8 +54,9 @@ impl<X: Defects> Run<'_, X> {
 
     pub(super) fn zero(&mut self, sector: u64, sectors: u64, discard: bool) -> Step {
         let (sector, sectors) = self.clamp(sector, sectors);
-        // Contents after a discard mean something only where zeros are promised.
-        if discard && !self.array().geometry().discard_zeroes {
+        // Contents after a discard mean something only where zeros are promised, or where what
+        // is not forgotten stays as it was.
+        if discard && !self.array().geometry().discard_zeroes && !self.rows.has_parity() {
             return Ok(());
         }
         let id = self.ledger.submit_write(sector, sectors, Value::ZERO, false);
@@ -94,7 +95,9 @@ impl<X: Defects> Run<'_, X> {
                 }
             }
             (Flight::Write(id), op) => {
-                self.ledger.answer_write(id, done.result.is_ok());
+                // Parity levels forget whole stripes only: anywhere else the old data stays.
+                let perhaps = matches!(op, Op::Discard(_)) && self.rows.has_parity();
+                self.ledger.answer_write(id, done.result.is_ok() && !perhaps);
                 let Err(fault) = done.result else { return Ok(()) };
                 self.ledger.rows_of(id, &self.rows, self.damage.stained());
                 self.reassess();

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::coverage::Grid;
+
 /// What was broken, by the numbers of the fault model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Oracle {
@@ -78,6 +80,8 @@ pub struct Verdict {
     pub steps: u64,
     /// What the run has been through.
     pub marks: Marks,
+    /// The situations its faults have met.
+    pub grid: Grid,
 }
 
 impl Verdict {

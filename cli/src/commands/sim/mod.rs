@@ -4,7 +4,9 @@
 //! [`ticker`] (the line that grows) and a [`part`] (a shard's result as a file).
 //! What is judged and how is the business of `holdfast_sim`; here it is only asked and told.
 
+mod coverage;
 mod merge;
+mod mutants;
 mod part;
 mod replay;
 mod run;
@@ -33,6 +35,9 @@ pub(super) fn run(config: &Sim, report: &Report) -> Outcome {
         Sim::Shrink(config) => shrink::run(config, report),
         Sim::Table(config) => table::run(config, report),
         Sim::Merge(config) => merge::run(config, report),
+        Sim::Mutants(config) if config.list => mutants::list(report),
+        Sim::Mutants(config) => mutants::run(config, report),
+        Sim::Coverage(config) => coverage::run(config, report),
     };
     let _ = std::panic::take_hook();
     outcome

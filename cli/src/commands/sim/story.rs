@@ -20,6 +20,13 @@ pub(super) struct Broken {
     detail: String,
 }
 
+impl Broken {
+    /// The oracle, by number and name.
+    pub(super) fn oracle(&self) -> String {
+        format!("oracle {} ({})", self.oracle, self.oracle_name)
+    }
+}
+
 impl From<&Violation> for Broken {
     fn from(violation: &Violation) -> Self {
         Self {
