@@ -9,6 +9,7 @@
 //! correct data too. A parity row that is at risk and has lost a member is *wild*: what is
 //! computed from it may be anything, and nothing in the array could know. That is the write hole.
 
+use std::iter;
 use std::ops::Range;
 
 use holdfast_raid::integrity::{BLOCK_SECTORS, Guarded, Shape};
@@ -230,13 +231,14 @@ impl Damage {
         more: &[Blow],
         array: &Assembled<Guarded<SimDisk>, X>,
     ) -> Vec<Vec<Range<u64>>> {
+        let everything = || iter::once(0..u64::MAX).collect::<Vec<_>>();
         let of_slot = |server: &Option<Server>| {
             let Some(server) = server.filter(|server| !self.lost[server.disk]) else {
-                return vec![0..u64::MAX];
+                return everything();
             };
             let member = array.device(server.disk);
             if member.inner().is_gone() {
-                return vec![0..u64::MAX];
+                return everything();
             }
             let data = |sector: u64| sector.saturating_sub(server.data_offset);
             let bad = unusable(member).map(|range| data(range.start)..data(range.end));

@@ -400,6 +400,8 @@ fn each_word(rows: Range<u64>, mut each: impl FnMut(usize, u64)) {
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use super::*;
     use holdfast_raid::layout::Shape;
     use holdfast_raid::parity::reference;
@@ -453,9 +455,9 @@ mod tests {
             for _ in 0..50 {
                 let lost: Vec<Vec<Range<u64>>> = (0..n)
                     .map(|_| match rng.below(4) {
-                        0 => vec![0..u64::MAX],
+                        0 => iter::once(0..u64::MAX).collect(),
                         1 => Vec::new(),
-                        2 => vec![rng.below(70)..u64::MAX],
+                        2 => iter::once(rng.below(70)..u64::MAX).collect(),
                         _ => {
                             let (a, b) = (rng.below(30), 32 + rng.below(20));
                             vec![a..a + 1 + rng.below(2), b..b + 8, 60..61]

@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
                     Some(found) => into.copy_from_slice(found),
                     None => self
                         .rebuild(parity, &roles, d, row, into)
-                        .ok_or(Unreadable { sector, slot: roles.data_slot(d) })?,
+                        .ok_or_else(|| Unreadable { sector, slot: roles.data_slot(d) })?,
                 }
                 Ok(run)
             }
