@@ -394,7 +394,7 @@ impl Telling<'_> {
         let others = answer.candidates.iter().skip(1);
         let mut rows = vec![row!["", "level", "layout", "chunk", "data from", "order", "score"]];
         rows.extend(others.map(|one| {
-            let rank = one.rank.map_or("=".to_owned(), |rank| format!("{rank}."));
+            let rank = one.rank.map_or_else(|| "=".to_owned(), |rank| format!("{rank}."));
             let (chunk, from) = (Human(one.chunk_bytes), one.data_offset_sectors);
             let order = order(&one.order);
             row![rank, one.level, one.layout, chunk, from, order, one.score]
