@@ -55,11 +55,7 @@ pub(crate) fn sentence(event: &Event, names: &Names) -> Option<String> {
             name(member),
             sector_range(*sector, *sectors)
         ),
-        Event::BadBlocks { member, sector, sectors } => format!(
-            "{}: {} entered its bad-block log",
-            name(member),
-            sector_range(*sector, *sectors)
-        ),
+        Event::BadBlocks { member, sector, sectors } => listed(name(member), *sector, *sectors),
         Event::NoSpace { member, sector, sectors } => no_space(name(member), *sector, *sectors),
         Event::MemberSlow { member } => format!("{} is slow to answer", name(member)),
         Event::MemberInSync { member, slot } => {
@@ -81,6 +77,10 @@ pub(crate) fn sentence(event: &Event, names: &Names) -> Option<String> {
     })
 }
 
+fn listed(name: &str, sector: u64, sectors: u64) -> String {
+    format!("{name}: {} entered its bad-block log", sector_range(sector, sectors))
+}
+
 fn no_space(name: &str, sector: u64, sectors: u64) -> String {
     let range = sector_range(sector, sectors);
     format!("{name}: no space left for {range}; make room, then holdfast rebuild")
@@ -99,6 +99,8 @@ pub(crate) struct Teller {
     refused: Option<Range<u64>>,
     /// A range that failed and may go on.
     open: Option<Failed>,
+    /// Sectors that entered a member's bad-block log, by its name; they may go on.
+    listed: Option<(String, Range<u64>)>,
 }
 
 /// A range of the array that could not be read or written.
@@ -145,6 +147,18 @@ impl Teller {
                 let sectors = *sector..sector + sectors;
                 self.open = Some(Failed { sectors, write: *write, fault: *fault });
             }
+            Event::BadBlocks { member, sector, sectors } => {
+                let name = names.device(*member);
+                if let Some((listed, range)) = &mut self.listed
+                    && listed == name
+                    && range.end == *sector
+                {
+                    range.end += sectors;
+                    return;
+                }
+                self.close(report);
+                self.listed = Some((name.to_owned(), *sector..sector + sectors));
+            }
             _ => {
                 self.close(report);
                 if let Some(text) = sentence(event, names) {
@@ -154,8 +168,11 @@ impl Teller {
         }
     }
 
-    /// Says what failed, now that it does not go on.
+    /// Says what failed and what was listed, now that it does not go on.
     fn close(&mut self, report: &Report) {
+        if let Some((name, Range { start, end })) = self.listed.take() {
+            self.say(&listed(&name, start, end - start), report);
+        }
         if let Some(open) = self.open.take() {
             self.say(&open.sentence(), report);
         }

@@ -131,7 +131,7 @@ fn what_is_no_script_is_refused_with_its_line() {
         (format!("{ARRAY}+0 wrte 0 8\n"), "line 3"),
         (ARRAY.replace("members=3", "members=300000000"), "disks"),
         (ARRAY.replace("size=128", "size=1000000000000"), "sectors"),
-        (ARRAY.replace("members=3", "members=2"), "no such array"),
+        (ARRAY.replace("members=3", "members=1"), "no such array"),
         (format!("{ARRAY}+0 latent 0 0 18446744073709551615\n"), "event 0"),
         (String::new(), "`array`"),
     ] {

@@ -388,6 +388,9 @@ impl Judge<'_> {
             return None;
         }
         let (interchangeable, undecided) = self.undecided(&votes, &seats, twins);
+        if self.has_a_stranger_for_parity(hypothesis, &seats, &interchangeable) {
+            return None;
+        }
         Some(Candidate {
             level: hypothesis.level,
             layout: hypothesis.layout,
@@ -416,6 +419,22 @@ impl Judge<'_> {
             _ => return false,
         };
         seats.seats.iter().rev().take(parity).all(|seat| self.member(*seat).is_none())
+    }
+
+    /// The same with a member in one of the two seats that could as well sit in the other: no cell
+    /// knows it as P or as Q.
+    fn has_a_stranger_for_parity(
+        &self,
+        hypothesis: Hypothesis,
+        seats: &Seats,
+        interchangeable: &[Vec<u32>],
+    ) -> bool {
+        let slots = seats.seats.len() as u32;
+        (hypothesis.level, hypothesis.layout) == (Level::Raid6, 5)
+            && seats.seats.iter().rev().take(2).any(|seat| self.member(*seat).is_none())
+            && interchangeable
+                .iter()
+                .any(|group| [slots - 2, slots - 1].iter().all(|slot| group.contains(slot)))
     }
 
     fn member(&self, device: Option<usize>) -> Option<usize> {

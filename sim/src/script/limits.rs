@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(text.parse::<Script>().unwrap().check(), Ok(()));
         for (from, to, word) in [
             ("members=3", "members=1000000", "disks"),
-            ("members=3", "members=2", "no such array"),
+            ("members=3", "members=1", "no such array"),
             ("size=128", "size=99999999999", "sectors"),
             ("size=128", "size=0", "sectors"),
             ("latency=1..9", "latency=9..1", "latency"),
