@@ -442,9 +442,8 @@ pub(crate) struct RecoverArgs {
 pub(crate) enum RecoverVerb {
     /// Find level, layout, chunk, data offset and order of members whose superblocks are gone
     ///
-    /// Looks at parity, at file systems (ext2/3/4, XFS) and at what lies across chunk borders of
-    /// them; tries every order without trying them one by one. All in memory: nothing is ever
-    /// written to a member. Where the bytes cannot tell, it says so and puts none first.
+    /// Looks at parity and at file systems (ext2/3/4, XFS); tries every order without trying them
+    /// one by one. All in memory: nothing is ever written to a member. Where the bytes cannot tell, it says so and puts none first.
     Search(SearchArgs),
 }
 

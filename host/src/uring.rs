@@ -1,7 +1,7 @@
 //! io_uring: reads, writes and flushes that the kernel carries out beside us, without threads.
 //!
-//! A [`Ring`] is shared by all disks of a stack, as a pool is. [`BlockDevice::submit`] of any of
-//! its disks fills the submission ring, the first [`BlockDevice::poll`] after that hands the whole
+//! A [`Ring`] is shared by all disks of a stack, as a pool is. [`submit`](holdfast_core::block::BlockDevice::submit) of any of
+//! its disks fills the submission ring, the first [`poll`](holdfast_core::block::BlockDevice::poll) after that hands the whole
 //! batch to the kernel in one system call, and answers are collected from shared memory. The ring
 //! rings the stack's [`Wakeup`] itself.
 //!

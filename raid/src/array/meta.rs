@@ -210,7 +210,6 @@ impl<X: Defects> Array<X> {
             // A log that need not be written may list too much, never too little.
             if member.bad_changed
                 && (member.log_awaited || !member.clogged)
-                && !self.defects.has(Defect::BadBlockLogNotWritten)
                 && let Some((sector, log)) = emit_log(member)
             {
                 member.bad_changed = false;
