@@ -32,23 +32,21 @@ pub fn script(profile: Profile, seed: u64) -> Script {
     swarm::script(profile, mode(seed), seed)
 }
 
-/// Looks for the first of these seeds that shows a defect.
+/// Looks for the first of these seeds that shows a defect. A seed that accuses the sound engine as
+/// well shows nothing.
 pub fn hunt(defect: Defect, profile: Profile, seeds: Range<u64>) -> Option<Kill> {
-    first_violation(defect, profile, seeds)
+    seeds.into_par_iter().find_map_first(|seed| {
+        let kill = accuse(defect, profile, seed)?;
+        accuse(Sound, profile, seed).is_none().then_some(kill)
+    })
 }
 
 /// The first of these seeds that shows something the sound engine does wrong.
 pub fn survive(profile: Profile, seeds: Range<u64>) -> Option<Kill> {
-    first_violation(Sound, profile, seeds)
+    seeds.into_par_iter().find_map_first(|seed| accuse(Sound, profile, seed))
 }
 
-fn first_violation<X: Defects + Sync>(
-    defects: X,
-    profile: Profile,
-    seeds: Range<u64>,
-) -> Option<Kill> {
-    seeds.into_par_iter().find_map_first(|seed| {
-        let violation = run_with(&script(profile, seed), defects).violation?;
-        Some(Kill { seed, violation })
-    })
+fn accuse<X: Defects>(defects: X, profile: Profile, seed: u64) -> Option<Kill> {
+    let violation = run_with(&script(profile, seed), defects).violation?;
+    Some(Kill { seed, violation })
 }

@@ -143,7 +143,7 @@ pub(crate) struct SimCoverageArgs {
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(crate) seed: u64,
     /// How many seeds
-    #[arg(long, value_name = "N", default_value_t = 3000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub(crate) seeds: u64,
     /// Name every cell of the grid that was met, not only the sums
     #[arg(long)]
