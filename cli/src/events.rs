@@ -192,6 +192,12 @@ impl Teller {
         !self.full.is_empty()
     }
 
+    /// Whether [`Teller::finish`] would have something to say.
+    pub(crate) fn is_holding(&self) -> bool {
+        let Self { untold, full, refused, open, listed, told: _ } = self;
+        *untold > 0 || !full.is_empty() || refused.is_some() || open.is_some() || listed.is_some()
+    }
+
     /// Says what was kept, and begins anew.
     pub(crate) fn finish(&mut self, report: &Report) {
         self.close(report);

@@ -33,6 +33,18 @@ impl<'a, T: Serialize> Envelope<'a, T> {
     pub(crate) fn text(&self) -> String {
         serde_json::to_string_pretty(self).expect("answers are plain structs with string keys")
     }
+
+    /// The text in one line, for objects that follow one another.
+    pub(crate) fn line(&self) -> String {
+        serde_json::to_string(self).expect("answers are plain structs with string keys")
+    }
+}
+
+/// What a verb that goes on notes after its answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct NoteBody {
+    /// What is worth knowing.
+    pub(crate) note: String,
 }
 
 /// A failure.

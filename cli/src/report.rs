@@ -3,7 +3,8 @@
 //! A verb says its answer twice, as lines for people and as one value for machines; the report
 //! prints the one that was asked for. With `--json` standard output carries exactly one object,
 //! and a failure is one object on standard error. Notes (who was left out, what comes next) go to
-//! standard error, or into the object's `notes`.
+//! standard error, or into the object's `notes`; what is noted after the answer, by a verb that goes
+//! on, is an object a line on standard error.
 //!
 //! A reader who has seen enough (`holdfast … | head`) closes the pipe: further lines are dropped
 //! and the work goes on, because half a repair helps nobody. Any other reason why the answer cannot
@@ -17,7 +18,7 @@ use holdfast_core::size::Human;
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
-use crate::json::{Envelope, ErrorBody};
+use crate::json::{Envelope, ErrorBody, NoteBody};
 
 /// The run's voice.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct Report {
     /// Standard output carries data, so the answer goes to standard error.
     aside: Cell<bool>,
     closed: Cell<bool>,
+    /// The answer for machines is out.
+    answered: Cell<bool>,
     /// Why the answer did not arrive, if that is not the reader's wish.
     lost: RefCell<Option<io::Error>>,
     notes: RefCell<Vec<String>>,
@@ -40,6 +43,7 @@ impl Report {
             json,
             aside: Cell::new(false),
             closed: Cell::new(false),
+            answered: Cell::new(false),
             lost: RefCell::new(None),
             notes: RefCell::new(Vec::new()),
             at_risk_bytes: Cell::new(None),
@@ -73,12 +77,16 @@ impl Report {
         if self.json {
             let notes = self.notes.take();
             self.put(&Envelope::new(body, self.at_risk_bytes.get(), notes).text());
+            self.answered.set(true);
         }
     }
 
     /// Something worth knowing beside the answer.
     pub(crate) fn note(&self, text: impl Display) {
-        if self.json {
+        if self.json && self.answered.get() {
+            let body = NoteBody { note: text.to_string() };
+            complain(&Envelope::new(&body, None, Vec::new()).line());
+        } else if self.json {
             self.notes.borrow_mut().push(text.to_string());
         } else {
             complain(&format_args!("holdfast: {text}"));

@@ -47,6 +47,13 @@ impl Serving {
         self.child.wait().unwrap().code()
     }
 
+    /// What it noted while it served, once it has stopped: an object a line.
+    fn told(&mut self) -> Vec<String> {
+        let said = BufReader::new(self.child.stderr.take().unwrap()).lines();
+        let note = |line: String| serde_json::from_str::<Value>(&line).unwrap()["note"].to_string();
+        said.map(|line| note(line.unwrap())).collect()
+    }
+
     fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
@@ -118,6 +125,8 @@ fn a_spare_is_rebuilt_while_clients_copy_both_ways() {
     client("qemu-img", &["compare", "-f", "raw", "-F", "raw", &back, &uri]);
     assert_eq!(serving.stop(), Some(0));
     assert!(!dir.path("socket").exists(), "the socket goes with the server");
+    let told = serving.told();
+    assert!(told.iter().any(|note| note.contains("takes slot 1")), "{told:?}");
 
     dir.ends(&format!("rebuild {all}"), 0); // in case the rebuild had not ended
     assert!(dir.good("check 0.img 2.img 3.img").contains("everything agrees"));

@@ -53,6 +53,11 @@ fn a_plan_that_makes_no_sense_is_refused() {
         dir.fails("sim run --plan p.toml --seeds 1", 4, &[word]);
     }
     dir.fails("sim run --plan nowhere.toml", 4, &["nowhere.toml"]);
+    dir.fails("sim run --plan /dev/zero", 4, &["/dev/zero", "16 MiB"]);
+    dir.fails("sim replay /dev/zero", 4, &["/dev/zero", "16 MiB"]);
+    for verb in ["run", "mutants", "coverage"] {
+        dir.fails(&format!("sim {verb} --seeds 0"), 64, &["--seeds"]);
+    }
     dir.fails("sim run --shard 0/3", 64, &["0/3"]);
     dir.fails("sim run --seed 18446744073709551615 --seeds 2", 64, &["2^64"]);
 }

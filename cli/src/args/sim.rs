@@ -46,7 +46,8 @@ pub(crate) struct SimRunArgs {
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(crate) seed: u64,
     /// How many seeds
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000,
+        value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seeds: u64,
     /// Begin with no further seed after so many seconds
     #[arg(long, value_name = "SECONDS", conflicts_with_all = ["shard", "out"])]
@@ -118,7 +119,8 @@ pub(crate) struct SimMutantsArgs {
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(crate) seed: u64,
     /// How many seeds a defect may survive
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000,
+        value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seeds: u64,
     /// How long a defect may survive
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
@@ -143,7 +145,8 @@ pub(crate) struct SimCoverageArgs {
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(crate) seed: u64,
     /// How many seeds
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000,
+        value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seeds: u64,
     /// Name every cell of the grid that was met, not only the sums
     #[arg(long)]

@@ -384,13 +384,10 @@ impl Judge<'_> {
         let mut seats = votes.best();
         let twins = self.settle_twins(geometry.layout.shape(), &votes, &mut seats);
         let tally = checks.tally(&seats);
-        if tally.score() <= 0 || self.is_raid0_in_disguise(hypothesis, &seats) {
+        if tally.score() <= 0 || is_raid0_in_disguise(hypothesis, &votes, &seats) {
             return None;
         }
         let (interchangeable, undecided) = self.undecided(&votes, &seats, twins);
-        if self.has_a_stranger_for_parity(hypothesis, &seats, &interchangeable) {
-            return None;
-        }
         Some(Candidate {
             level: hypothesis.level,
             layout: hypothesis.layout,
@@ -409,32 +406,6 @@ impl Judge<'_> {
             },
             score: tally.score(),
         })
-    }
-
-    /// An array whose parity stays on members that are missing reads as a raid0, and is tried as one.
-    fn is_raid0_in_disguise(&self, hypothesis: Hypothesis, seats: &Seats) -> bool {
-        let parity = match (hypothesis.level, hypothesis.layout) {
-            (Level::Raid4, _) => 1,
-            (Level::Raid6, 5) => 2,
-            _ => return false,
-        };
-        seats.seats.iter().rev().take(parity).all(|seat| self.member(*seat).is_none())
-    }
-
-    /// The same with a member in one of the two seats that could as well sit in the other: no cell
-    /// knows it as P or as Q.
-    fn has_a_stranger_for_parity(
-        &self,
-        hypothesis: Hypothesis,
-        seats: &Seats,
-        interchangeable: &[Vec<u32>],
-    ) -> bool {
-        let slots = seats.seats.len() as u32;
-        (hypothesis.level, hypothesis.layout) == (Level::Raid6, 5)
-            && seats.seats.iter().rev().take(2).any(|seat| self.member(*seat).is_none())
-            && interchangeable
-                .iter()
-                .any(|group| [slots - 2, slots - 1].iter().all(|slot| group.contains(slot)))
     }
 
     fn member(&self, device: Option<usize>) -> Option<usize> {
@@ -531,7 +502,9 @@ impl Judge<'_> {
             let fits_elsewhere = members.len() > before;
             let numbers: Vec<u32> = own.iter().map(|slot| *slot as u32).collect();
             let open = differing.iter().any(|(a, b)| own.contains(a) && own.contains(b));
-            if own.len() > 1 && !open && !fits_elsewhere && self.are_twins(&members) {
+            // An empty slot is nobody's twin.
+            let full = before == own.len();
+            if own.len() > 1 && full && !open && !fits_elsewhere && self.are_twins(&members) {
                 interchangeable.push(numbers);
             } else if own.len() > 1 || fits_elsewhere {
                 members.sort_unstable();
@@ -548,6 +521,21 @@ impl Judge<'_> {
             twins.iter().any(|twins| twins.pair == pair && twins.equal == twins.cells)
         })
     }
+}
+
+/// An array whose parity stays in slots that nothing speaks for reads as a raid0, and is tried as one:
+/// slots that are empty or, on raid6, held by a member that no cell knows as P or as Q.
+fn is_raid0_in_disguise(hypothesis: Hypothesis, votes: &Votes, seats: &Seats) -> bool {
+    let parity = match (hypothesis.level, hypothesis.layout) {
+        (Level::Raid4, _) => 1,
+        (Level::Raid6, 5) => 2,
+        _ => return false,
+    };
+    let slots = seats.seats.len();
+    (slots - parity..slots).all(|slot| {
+        let known = |device| parity == 1 || votes.get(slot, device) != 0;
+        !seats.seats[slot].is_some_and(known)
+    })
 }
 
 /// Whether two slots hold the same, from end to end.

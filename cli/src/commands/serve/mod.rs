@@ -28,6 +28,10 @@ use crate::session::{Purpose, Session};
 /// How long a stop waits for requests that are under way.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long events that may go on (neighbouring ranges, a full member) are gathered before they are
+/// told; and how often a flood is counted.
+const GATHERED: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Serialize)]
 struct Answer {
     uuid: String,
@@ -113,9 +117,18 @@ fn attend(
     report: &Report,
 ) -> Outcome {
     let mut leaving: Option<Instant> = None;
+    let mut telling: Option<Instant> = None;
     loop {
-        let turned = server.turn(&mut Served(&mut session.array), &mut session.clock, leaving);
+        let until = leaving.into_iter().chain(telling).min();
+        let turned = server.turn(&mut Served(&mut session.array), &mut session.clock, until);
         session.tell(report, |_, _| {});
+        let now = session.clock.now();
+        if telling.is_some_and(|at| at <= now) {
+            session.teller.finish(report);
+            telling = None;
+        } else if telling.is_none() && session.teller.is_holding() {
+            telling = Some(now + GATHERED);
+        }
         if let Err(error) = turned {
             session.stop(report);
             return Err(Failure::error(format!("waiting for clients: {error}")));

@@ -16,7 +16,8 @@ mod summary;
 mod table;
 mod ticker;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 use holdfast_sim::script::Script;
@@ -44,8 +45,18 @@ pub(super) fn run(config: &Sim, report: &Report) -> Outcome {
 }
 
 /// A file of text, whole.
+/// The text of a file, which is one somebody writes or keeps: no device without an end.
 fn read_text(path: &Path) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|error| Failure::error(format!("{}: {error}", path.display())))
+    const MOST_BYTES: u64 = 16 << 20;
+    let wrong =
+        |what: &dyn std::fmt::Display| Failure::error(format!("{}: {what}", path.display()));
+    let file = File::open(path).map_err(|error| wrong(&error))?;
+    let mut text = String::new();
+    let read = file.take(MOST_BYTES + 1).read_to_string(&mut text);
+    if read.map_err(|error| wrong(&error))? as u64 > MOST_BYTES {
+        return Err(wrong(&"has more than 16 MiB, which is no script, plan or part"));
+    }
+    Ok(text)
 }
 
 /// A file of text, put in place at once: whoever looks sees all of it or nothing.
