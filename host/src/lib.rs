@@ -13,11 +13,13 @@
 //!   [`image::Image`] maps a whole image into memory.
 //! - Serving: [`nbd`] offers any device to network block clients, [`socket`] makes private sockets.
 //! - Chance: [`random`] makes UUIDs and seeds.
+//! - Networks: [`bond`] makes TAP interfaces and hears the members of a bond.
 //! - Patience: [`interrupt`] hears Ctrl-C.
 //!
 //! `unsafe` has three rooms: `image.rs` (a mapping), `uring.rs` (memory lent to the kernel) and `sys/`
-//! (the ioctls that rustix lacks).
+//! (ioctls and packet sockets, which rustix lacks).
 
+pub mod bond;
 pub mod claim;
 pub mod clock;
 pub mod fault;

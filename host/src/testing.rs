@@ -110,3 +110,41 @@ pub(crate) fn run(command: &mut Command) -> Option<String> {
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+/// Runs a test alone in a network namespace of its own, as root there: the test binary runs itself
+/// once more, with only this test. Says that the test is skipped where that is not to be had.
+///
+/// `name` is the whole path of the test within the crate.
+pub(crate) fn in_namespace(name: &str, body: impl FnOnce()) {
+    const INSIDE: &str = "HOLDFAST_TEST_INSIDE";
+    if std::env::var_os(INSIDE).is_some_and(|inside| inside == name) {
+        return body();
+    }
+    let flags: &[&str] =
+        if is_root() { &["--net"] } else { &["--user", "--map-root-user", "--net"] };
+    let ground = ["ip link set lo up", "test -r /dev/net/tun", "test -w /dev/net/tun"].join(" && ");
+    let tried = Command::new("unshare").args(flags).args(["sh", "-c", &ground]).output();
+    if !tried.is_ok_and(|tried| tried.status.success()) {
+        return skipped("network namespaces need unshare, ip, and /dev/net/tun for this user");
+    }
+    let binary = std::env::current_exe().expect("the test's own binary");
+    let output = Command::new("unshare")
+        .args(flags)
+        .arg(binary)
+        .args(["--exact", name, "--nocapture", "--test-threads", "1"])
+        .env(INSIDE, name)
+        .output()
+        .expect("unshare runs");
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "inside the namespace:\n{out}\n{err}");
+    assert!(out.contains("1 passed"), "{name} is no test of this crate:\n{out}");
+}
+
+/// Runs `ip` with these words and checks that it liked them.
+#[track_caller]
+pub(crate) fn ip(words: &str) -> String {
+    let output = Command::new("ip").args(words.split_whitespace()).output().expect("ip runs");
+    assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
