@@ -12,13 +12,14 @@ use common::repository;
 use serde_json::Value;
 
 /// Who may depend on whom, dev-dependencies included.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("core", &[]),
     ("raid", &["core"]),
+    ("bond", &["core"]),
     ("host", &["core"]),
-    ("sim", &["core", "raid"]),
-    ("cli", &["core", "raid", "host", "sim", "benches"]),
-    ("benches", &["core", "raid", "host", "sim"]),
+    ("sim", &["core", "raid", "bond"]),
+    ("cli", &["core", "raid", "bond", "host", "sim", "benches"]),
+    ("benches", &["core", "raid", "bond", "host", "sim"]),
 ];
 
 /// Licences we can live with.

@@ -23,6 +23,7 @@
 
 pub mod block;
 pub mod buf;
+pub mod net;
 pub mod rng;
 pub mod size;
 pub mod slab;

@@ -1,0 +1,183 @@
+//! The MII monitor: every `miimon` it looks at what the ports say of their links.
+//!
+//! In two steps, as in the kernel: `inspect` proposes, `commit` changes.
+//!
+//! ```text
+//!              carrier lost, downdelay > 0
+//!       ┌──────────────────────────────────────► Fail ─┐
+//!       │     ◄────────────────────────────────── back │ downdelay over
+//!      Up ───────────────────────────────────────────► Down
+//!       ▲            carrier lost, no downdelay        │ ▲
+//!       │ updelay over, or nobody usable               │ │ lost again
+//!       └───────────────────────────────────── Back ◄──┘ │
+//!                                                └───────┘
+//! ```
+
+use holdfast_core::time::Duration;
+
+use crate::bond::Bond;
+use crate::defects::{Defect, Defects};
+use crate::event::{ActiveReason, LinkReason};
+use crate::member::{LinkState, Member, MemberId};
+use crate::options::Mode;
+use crate::stamp::Stamp;
+
+/// A change of a member's link that a look at it suggests. A link may be found gone and given up
+/// at one look: then there are two steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Proposal {
+    index: usize,
+    to: LinkState,
+    why: LinkReason,
+    /// Looks left before the next step.
+    delay: u32,
+}
+
+/// What one look at one link does, from each state, with and without carrier. `delays` are the
+/// looks that `updelay` and `downdelay` last.
+fn look(
+    member: &Member,
+    up: u32,
+    down: u32,
+    none_usable: bool,
+) -> (u32, Option<(LinkState, LinkReason)>) {
+    let carrier = member.link.carrier;
+    match (member.state, carrier) {
+        (LinkState::Up, true) | (LinkState::Down, false) => (member.delay, None),
+        (LinkState::Up, false) => going_down(down, Some(LinkReason::CarrierLost)),
+        (LinkState::Fail, false) => going_down(member.delay, None),
+        (LinkState::Fail, true) => {
+            (member.delay, Some((LinkState::Up, LinkReason::CarrierBackInTime)))
+        }
+        (LinkState::Down, true) => coming_up(up, none_usable, Some(LinkReason::CarrierBack)),
+        (LinkState::Back, true) => coming_up(member.delay, none_usable, None),
+        (LinkState::Back, false) => {
+            (member.delay, Some((LinkState::Down, LinkReason::CarrierLostAgain)))
+        }
+    }
+}
+
+fn going_down(delay: u32, new: Option<LinkReason>) -> (u32, Option<(LinkState, LinkReason)>) {
+    if delay == 0 {
+        return (0, Some((LinkState::Down, new.unwrap_or(LinkReason::DownDelayOver))));
+    }
+    (delay - 1, new.map(|why| (LinkState::Fail, why)))
+}
+
+fn coming_up(
+    delay: u32,
+    none_usable: bool,
+    new: Option<LinkReason>,
+) -> (u32, Option<(LinkState, LinkReason)>) {
+    if none_usable && delay > 0 {
+        return (0, Some((LinkState::Up, LinkReason::NoneUsable)));
+    }
+    if delay == 0 {
+        return (0, Some((LinkState::Up, new.unwrap_or(LinkReason::UpDelayOver))));
+    }
+    (delay - 1, new.map(|why| (LinkState::Back, why)))
+}
+
+impl<D: Defects> Bond<D> {
+    /// One beat.
+    pub(crate) fn look_at_links(&mut self) {
+        let proposals = self.inspect_links();
+        let delays: Vec<_> = proposals.iter().map(|(delay, _)| *delay).collect();
+        for (member, delay) in self.members.iter_mut().zip(delays) {
+            member.delay = delay;
+        }
+        let proposals: Vec<_> =
+            proposals.into_iter().filter_map(|(_, proposal)| proposal).collect();
+        if !proposals.is_empty() {
+            self.commit_links(&proposals);
+        }
+    }
+
+    /// What the links' present states suggest, for each member.
+    fn inspect_links(&self) -> Vec<(u32, Option<Proposal>)> {
+        let mut none_usable = match self.options.mode {
+            Mode::ActiveBackup => self.active.is_none(),
+            _ => self.usable.is_empty(),
+        };
+        none_usable &= !self.defects.has(Defect::UpDelayWithNoneUp);
+        let up = self.options.updelay_ticks();
+        let early = self.defects.has(Defect::DownDelayIgnored);
+        let down = if early { 0 } else { self.options.downdelay_ticks() };
+        let one = |(index, member): (usize, &Member)| {
+            let (delay, change) = look(member, up, down, none_usable);
+            if let Some((LinkState::Up, _)) = change
+                && member.state != LinkState::Fail
+            {
+                // The first one to recover has it all; the others wait.
+                none_usable = false;
+            }
+            (delay, change.map(|(to, why)| Proposal { index, to, why, delay }))
+        };
+        self.members.iter().enumerate().map(one).collect()
+    }
+
+    fn commit_links(&mut self, proposals: &[Proposal]) {
+        let mut failover = None;
+        for proposal in proposals {
+            let (index, id) = (proposal.index, self.members[proposal.index].id);
+            self.set_state(index, proposal.to, proposal.why);
+            match proposal.to {
+                LinkState::Up => {
+                    if self.link_came(index) {
+                        failover = Some(ActiveReason::LinkBack);
+                    }
+                }
+                LinkState::Down => {
+                    if self.link_went(index, id, proposal.why) {
+                        failover = Some(ActiveReason::LinkFailed);
+                    }
+                }
+                LinkState::Fail | LinkState::Back => {}
+            }
+        }
+        self.update_usable();
+        if let Some(why) = failover {
+            self.select(why);
+        }
+        self.update_carrier();
+    }
+
+    /// A link is in use again; says whether that calls for another active member.
+    fn link_came(&mut self, index: usize) -> bool {
+        self.members[index].last_link_up = Stamp::at(self.now);
+        match self.options.mode {
+            Mode::Lacp => self.members[index].backup = true,
+            Mode::ActiveBackup => {}
+            _ => self.members[index].backup = false,
+        }
+        self.calls_for_selection(index)
+    }
+
+    /// Whether a member that came up may have to become the active one.
+    pub(crate) fn calls_for_selection(&self, index: usize) -> bool {
+        let member = &self.members[index];
+        let primary = self.primary().is_some_and(|primary| primary.id == member.id);
+        match self.active.and_then(|active| self.member(active)) {
+            None => true,
+            Some(_) if self.defects.has(Defect::PrimaryForgotten) => false,
+            Some(active) => primary || member.prio > active.prio,
+        }
+    }
+
+    /// A link is given up; says whether it was the active member's.
+    fn link_went(&mut self, index: usize, id: MemberId, why: LinkReason) -> bool {
+        // A link that was lost again before it was in use has not failed; the kernel counts it
+        // all the same.
+        let _ = why;
+        self.members[index].failures = self.members[index].failures.saturating_add(1);
+        if matches!(self.options.mode, Mode::ActiveBackup | Mode::Lacp) {
+            self.set_inactive(index);
+        }
+        self.active == Some(id)
+    }
+
+    /// Time between two looks.
+    pub fn miimon_interval(&self) -> Option<Duration> {
+        (self.options.miimon() > 0).then(|| self.miimon())
+    }
+}
