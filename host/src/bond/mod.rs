@@ -25,12 +25,14 @@
 //! Nothing here knows what bonding is: modes, monitors and policies are the business of whoever
 //! drives these interfaces.
 
+pub mod addresses;
 pub mod frame;
 pub mod guard;
 pub mod journal;
 pub mod link;
 pub mod netlink;
 pub mod packet;
+pub mod privilege;
 pub mod tap;
 
 #[cfg(test)]

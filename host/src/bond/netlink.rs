@@ -24,16 +24,19 @@ const REQUEST: u16 = 0x1;
 
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
-const NEW_LINK: u16 = 16;
+pub(super) const NEW_LINK: u16 = 16;
 const DEL_LINK: u16 = 17;
 const GET_LINK: u16 = 18;
 const SET_LINK: u16 = 19;
+pub(super) const NEW_ADDRESS: u16 = 20;
+const DEL_ADDRESS: u16 = 21;
 
 const NESTED: u16 = 0x8000;
-/// `RTMGRP_LINK`.
-const LINKS_GROUP: u32 = 1;
+/// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR`, `RTMGRP_IPV6_IFADDR`.
+const GROUPS: u32 = 0x1 | 0x10 | 0x100;
 const SOL_NETLINK: i32 = 270;
 const NETLINK_EXT_ACK: i32 = 11;
+const NETLINK_GET_STRICT_CHK: i32 = 12;
 /// The kernel's answers to a dump are not longer than this.
 const ANSWER_BYTES: usize = 64 << 10;
 
@@ -45,8 +48,16 @@ mod ifla {
     pub(super) const ADDRESS: u16 = 1;
     pub(super) const NAME: u16 = 3;
     pub(super) const MTU: u16 = 4;
+    pub(super) const LINK: u16 = 5;
     pub(super) const MASTER: u16 = 10;
+    pub(super) const LINKINFO: u16 = 18;
     pub(super) const AF_SPEC: u16 = 26;
+    pub(super) const LINK_NETNSID: u16 = 37;
+    /// Inside `LINKINFO`.
+    pub(super) const INFO_KIND: u16 = 1;
+    pub(super) const INFO_DATA: u16 = 2;
+    /// Inside the data of a VLAN.
+    pub(super) const VLAN_ID: u16 = 1;
 }
 const AF_INET6: u16 = 10;
 const INET6_ADDR_GEN_MODE: u16 = 8;
@@ -73,6 +84,10 @@ pub struct Link {
     pub mtu: u32,
     /// The bridge, bond or VRF that owns it.
     pub master: Option<u32>,
+    /// The interface in this namespace that it lies above, as a VLAN or a macvlan does.
+    pub above: Option<u32>,
+    /// Its number, if it is a VLAN.
+    pub vlan: Option<u16>,
     /// How its IPv6 link-local address is made, where it speaks IPv6.
     pub address_mode: Option<u8>,
 }
@@ -87,6 +102,8 @@ pub enum Change {
         /// Which it was.
         index: u32,
     },
+    /// Somebody's addresses are others now.
+    Addresses,
 }
 
 /// A request, as it goes to the kernel.
@@ -144,7 +161,7 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
@@ -184,7 +201,7 @@ impl Netlink {
 
     /// For hearing of changes; see [`Netlink::changes`].
     pub fn listen() -> io::Result<Self> {
-        Self::bound(LINKS_GROUP)
+        Self::bound(GROUPS)
     }
 
     fn bound(groups: u32) -> io::Result<Self> {
@@ -194,6 +211,8 @@ impl Netlink {
         rustix::net::bind(&socket, &SocketAddrNetlink::new(0, groups))?;
         // Reasons in words, where the kernel has them.
         let _ = packet::set(&socket, SOL_NETLINK, NETLINK_EXT_ACK, &1i32);
+        // A list is of what was asked for; without, it is of everything, and we choose.
+        let _ = packet::set(&socket, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &1i32);
         Ok(Self { socket, sequence: 0 })
     }
 
@@ -341,6 +360,7 @@ fn change(message: &Message<'_>) -> Option<Change> {
     match message.kind {
         NEW_LINK if !of_bridge => link(message.body).map(Change::Is),
         DEL_LINK if !of_bridge => Some(Change::Gone { index: u32_at(message.body, 4)? }),
+        NEW_ADDRESS | DEL_ADDRESS => Some(Change::Addresses),
         _ => None,
     }
 }
@@ -356,19 +376,41 @@ fn link(body: &[u8]) -> Option<Link> {
         mac: None,
         mtu: 0,
         master: None,
+        above: None,
+        vlan: None,
         address_mode: None,
     };
+    let mut elsewhere = false;
     for (kind, value) in attributes(body.get(16..)?) {
         match kind {
             ifla::NAME => link.name = Name::from_kernel(value)?,
             ifla::ADDRESS => link.mac = value.try_into().ok(),
             ifla::MTU => link.mtu = u32_at(value, 0)?,
             ifla::MASTER => link.master = u32_at(value, 0),
+            ifla::LINK => link.above = u32_at(value, 0).filter(|above| *above != link.index),
+            // The number is one of another namespace.
+            ifla::LINK_NETNSID => elsewhere = true,
+            ifla::LINKINFO => {
+                link.vlan = vlan(value);
+                // Of a veth it is the other end, which is beside and not below.
+                elsewhere |= is_of_kind(value, b"veth\0");
+            }
             ifla::AF_SPEC => link.address_mode = address_mode(value),
             _ => {}
         }
     }
+    link.above = link.above.filter(|_| !elsewhere);
     Some(link)
+}
+
+fn is_of_kind(info: &[u8], name: &[u8]) -> bool {
+    attributes(info).any(|(kind, value)| kind == ifla::INFO_KIND && value.starts_with(name))
+}
+
+fn vlan(info: &[u8]) -> Option<u16> {
+    let (_, data) = attributes(info).find(|(kind, _)| *kind == ifla::INFO_DATA)?;
+    let (_, id) = attributes(data).find(|(kind, _)| *kind == ifla::VLAN_ID)?;
+    u16_at(id, 0).filter(|_| is_of_kind(info, b"vlan\0"))
 }
 
 fn address_mode(families: &[u8]) -> Option<u8> {

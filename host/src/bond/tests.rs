@@ -349,3 +349,60 @@ fn memberships_end_with_the_socket() {
         assert!(!listed());
     });
 }
+
+#[test]
+fn addresses_of_an_interface_and_of_what_is_above_it() {
+    in_namespace("bond::tests::addresses_of_an_interface_and_of_what_is_above_it", || {
+        let (near, far) = veth("near", "far");
+        ip("address add 192.0.2.1/24 dev near");
+        ip("address add 2001:db8::1/64 dev near nodad");
+        ip("address add 192.0.2.200/24 dev far");
+        ip("link add link near name above address 02:00:00:00:00:21 type macvlan mode bridge");
+        ip("link set above up");
+        ip("address add 198.51.100.1/25 dev above");
+        let mut netlink = Netlink::open().unwrap();
+        let mut owned: Vec<String> = super::addresses::owned_by(&mut netlink, near)
+            .unwrap()
+            .iter()
+            .map(|owned| format!("{}/{} {:?}", owned.ip, owned.prefix, owned.vlan))
+            .filter(|text| !text.starts_with("fe80"))
+            .collect();
+        owned.sort();
+        assert_eq!(owned, ["192.0.2.1/24 None", "198.51.100.1/25 None", "2001:db8::1/64 None"]);
+        let heard = super::addresses::listened_to(&mut netlink, near).unwrap();
+        let all_nodes = [0x33, 0x33, 0, 0, 0, 1];
+        let all_systems = [1, 0, 0x5e, 0, 0, 1];
+        let of_macvlan = [2, 0, 0, 0, 0, 0x21];
+        for mac in [all_nodes, all_systems, of_macvlan] {
+            assert!(heard.contains(&mac), "{mac:x?} in {heard:x?}");
+        }
+        assert!(!super::addresses::listened_to(&mut netlink, far).unwrap().contains(&of_macvlan));
+    });
+}
+
+#[test]
+fn a_driver_keeps_only_what_it_needs() {
+    in_namespace("bond::tests::a_driver_keeps_only_what_it_needs", || {
+        assert!(super::privilege::has_network());
+        super::privilege::keep_network_only().unwrap();
+        assert!(super::privilege::has_network());
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        // CAP_NET_ADMIN is 12, CAP_NET_RAW is 13.
+        for line in ["CapPrm:\t0000000000003000", "CapEff:\t0000000000003000", "NoNewPrivs:\t1"] {
+            assert!(status.contains(line), "{line} in {status}");
+        }
+        // It still does its work.
+        let (near, _) = veth_by_ourselves();
+        assert!(PacketSocket::open(near, Lane::Data).is_ok());
+    });
+}
+
+/// A driver's own calls, without a program that would need capabilities of its own.
+fn veth_by_ourselves() -> (u32, u32) {
+    let mut netlink = Netlink::open().unwrap();
+    let lo = netlink.link_named(&name("lo")).unwrap().index;
+    netlink.set_up(lo, true).unwrap();
+    guard::install(&mut netlink, lo).unwrap();
+    assert_eq!(guard::remove(&mut netlink, lo, true).unwrap(), 1);
+    (lo, lo)
+}
