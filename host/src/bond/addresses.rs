@@ -4,7 +4,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Mac;
+use holdfast_core::net::Mac;
+
 use super::netlink::{Link, NEW_ADDRESS, Netlink, Request, attributes, u32_at};
 
 const GET_ADDRESS: u16 = 22;
@@ -107,7 +108,7 @@ pub fn listened_to(netlink: &mut Netlink, index: u32) -> io::Result<Vec<Mac>> {
         let parts = attributes(body.get(12..).unwrap_or_default());
         let mac: Option<Mac> = parts
             .filter(|(kind, _)| *kind == HARDWARE_ADDRESS)
-            .find_map(|(_, value)| value.try_into().ok());
+            .find_map(|(_, value)| value.try_into().ok().map(Mac));
         heard.extend(mac);
     })?;
     heard.sort_unstable();

@@ -17,12 +17,12 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use holdfast_core::net::Mac;
 use rustix::fs::{FlockOperation, flock};
 
 use super::guard;
 use super::link::Name;
 use super::netlink::Netlink;
-use super::{Mac, mac_text, parse_mac};
 
 const FIRST_LINE: &str = "holdfast-bond 1";
 
@@ -136,7 +136,7 @@ fn line(member: &Before) -> String {
     let up = if *up { "up" } else { "down" };
     let clsact = if *made_clsact { "clsact" } else { "-" };
     let mode = address_mode.map_or_else(|| "-".to_owned(), |mode| mode.to_string());
-    format!("member {index} {name} {} {mtu} {up} {clsact} {mode}", mac_text(*mac))
+    format!("member {index} {name} {} {mtu} {up} {clsact} {mode}", mac)
 }
 
 fn parse(text: &str) -> Option<Vec<Before>> {
@@ -155,7 +155,7 @@ fn parse_line(line: &str) -> Option<Before> {
     Some(Before {
         index: index.parse().ok()?,
         name: Name::new(name).ok()?,
-        mac: parse_mac(mac)?,
+        mac: mac.parse().ok()?,
         mtu: mtu.parse().ok()?,
         up: match up {
             "up" => true,
@@ -219,7 +219,7 @@ mod tests {
         Before {
             index,
             name: Name::new("eth0").unwrap(),
-            mac: [2, 0, 0, 0, 0xab, 1],
+            mac: Mac([2, 0, 0, 0, 0xab, 1]),
             mtu: 9000,
             up: index.is_multiple_of(2),
             made_clsact: index.is_multiple_of(3),

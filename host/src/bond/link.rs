@@ -4,10 +4,10 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use holdfast_core::net::Mac;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use super::Mac;
 use crate::sys::net::{self, NAME_BYTES};
 
 /// The name of an interface: 1 to 15 bytes, no slash, no blank, not `.` or `..`.
@@ -111,7 +111,7 @@ impl Prober {
 
     /// The address burnt into the hardware; `None` for what has no hardware.
     pub fn permanent_mac(&self, name: &Name) -> Option<Mac> {
-        net::permanent_mac(&self.socket, name.bytes()).ok().flatten()
+        net::permanent_mac(&self.socket, name.bytes()).ok().flatten().map(Mac)
     }
 }
 

@@ -37,23 +37,3 @@ pub mod tap;
 
 #[cfg(test)]
 mod tests;
-
-/// An Ethernet address.
-pub type Mac = [u8; 6];
-
-/// An address as everybody writes it.
-pub fn mac_text(mac: Mac) -> String {
-    let [a, b, c, d, e, f] = mac;
-    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
-}
-
-/// Reads an address; `None` if it is none.
-pub fn parse_mac(text: &str) -> Option<Mac> {
-    let mut mac = [0; 6];
-    let mut parts = text.split(':');
-    for byte in &mut mac {
-        let part = parts.next().filter(|part| part.len() == 2)?;
-        *byte = u8::from_str_radix(part, 16).ok()?;
-    }
-    parts.next().is_none().then_some(mac)
-}

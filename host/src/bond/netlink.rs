@@ -8,11 +8,11 @@
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use holdfast_core::net::Mac;
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-use super::Mac;
 use super::link::Name;
 use crate::sys::packet;
 
@@ -300,7 +300,7 @@ impl Netlink {
 
     /// Changes its address.
     pub fn set_mac(&mut self, index: u32, mac: Mac) -> io::Result<()> {
-        self.order(Request::new(SET_LINK, 0, &info(index, 0, 0)).with(ifla::ADDRESS, &mac))
+        self.order(Request::new(SET_LINK, 0, &info(index, 0, 0)).with(ifla::ADDRESS, &mac.0))
     }
 
     /// Changes its MTU.
@@ -384,7 +384,7 @@ fn link(body: &[u8]) -> Option<Link> {
     for (kind, value) in attributes(body.get(16..)?) {
         match kind {
             ifla::NAME => link.name = Name::from_kernel(value)?,
-            ifla::ADDRESS => link.mac = value.try_into().ok(),
+            ifla::ADDRESS => link.mac = value.try_into().ok().map(Mac),
             ifla::MTU => link.mtu = u32_at(value, 0)?,
             ifla::MASTER => link.master = u32_at(value, 0),
             ifla::LINK => link.above = u32_at(value, 0).filter(|above| *above != link.index),
@@ -460,7 +460,10 @@ mod tests {
         let Some(Change::Is(link)) = change(&all[0]) else { panic!("a link") };
         assert_eq!((link.index, link.name.as_str(), link.mtu), (7, "eth0", 9000));
         assert_eq!((link.up, link.promiscuous), (true, true));
-        assert_eq!((link.mac, link.address_mode), (Some([2, 0, 0, 0, 0, 9]), Some(NO_ADDRESS)));
+        assert_eq!(
+            (link.mac, link.address_mode),
+            (Some(Mac([2, 0, 0, 0, 0, 9])), Some(NO_ADDRESS))
+        );
         // Cut anywhere, it is read as far as it goes and no further.
         for end in 0..bytes.len() {
             let cut: Vec<_> = messages(&bytes[..end]).collect();

@@ -4,13 +4,15 @@ use std::io::ErrorKind;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use holdfast_core::net::Mac;
+
 use super::frame::{Batch, Header};
+use super::guard;
 use super::journal::{self, Before};
 use super::link::{Name, Prober};
 use super::netlink::{Change, NO_ADDRESS, Netlink};
 use super::packet::{Lane, Membership, PacketSocket};
 use super::tap::Tap;
-use super::{Mac, guard, parse_mac};
 use crate::testing::{in_namespace, ip};
 
 /// Nothing takes nearly this long.
@@ -44,10 +46,10 @@ fn eventually(what: &str, mut try_it: impl FnMut() -> bool) {
     }
 }
 
-const BROADCAST: Mac = [0xff; 6];
-const SOURCE: Mac = [2, 0, 0, 0, 0, 0x77];
+const BROADCAST: [u8; 6] = [0xff; 6];
+const SOURCE: [u8; 6] = [2, 0, 0, 0, 0, 0x77];
 
-fn ethernet(to: Mac, kind: u16, rest: &[u8]) -> Vec<u8> {
+fn ethernet(to: [u8; 6], kind: u16, rest: &[u8]) -> Vec<u8> {
     let mut frame = [to, SOURCE].concat();
     frame.extend(kind.to_be_bytes());
     frame.extend(rest);
@@ -234,7 +236,7 @@ fn a_tap_has_the_carrier_it_is_given_and_carries_frames() {
                 slot.frame()[..14]
                     == ethernet(SOURCE, 0x0806, &[])[..6]
                         .iter()
-                        .chain(&mac)
+                        .chain(&mac.0)
                         .chain(&[8, 6])
                         .copied()
                         .collect::<Vec<u8>>()
@@ -285,7 +287,7 @@ fn changes_by_others_are_heard() {
             hear(&mut last, &mut gone);
             last.as_ref().is_some_and(|link| {
                 (link.name.as_str(), link.mtu) == ("renamed", 1400)
-                    && link.mac == parse_mac("02:00:00:00:00:31")
+                    && link.mac == "02:00:00:00:00:31".parse().ok()
             })
         });
         ip("link delete renamed");
@@ -314,7 +316,7 @@ fn a_member_is_put_back_as_it_was() {
                 address_mode: link.address_mode,
             };
             netlink.set_up(near, false).unwrap();
-            netlink.set_mac(near, [2, 0, 0, 0, 0, 0x55]).unwrap();
+            netlink.set_mac(near, Mac([2, 0, 0, 0, 0, 0x55])).unwrap();
             netlink.set_mtu(near, 9000).unwrap();
             netlink.set_address_mode(near, 0).unwrap();
             let installed = guard::install(&mut netlink, near).unwrap();
@@ -339,7 +341,7 @@ fn memberships_end_with_the_socket() {
             ip("-details link show near").contains("promiscuity 1") && netlink.link(near).is_ok()
         };
         let socket = PacketSocket::open(near, Lane::Control).unwrap();
-        let slow = Membership::Multicast([1, 0x80, 0xc2, 0, 0, 2]);
+        let slow = Membership::Multicast(Mac([1, 0x80, 0xc2, 0, 0, 2]));
         socket.join(slow).unwrap();
         socket.join(Membership::Promiscuous).unwrap();
         assert!(listed() && promiscuous());
@@ -374,9 +376,11 @@ fn addresses_of_an_interface_and_of_what_is_above_it() {
         let all_systems = [1, 0, 0x5e, 0, 0, 1];
         let of_macvlan = [2, 0, 0, 0, 0, 0x21];
         for mac in [all_nodes, all_systems, of_macvlan] {
-            assert!(heard.contains(&mac), "{mac:x?} in {heard:x?}");
+            assert!(heard.contains(&Mac(mac)), "{mac:x?} in {heard:x?}");
         }
-        assert!(!super::addresses::listened_to(&mut netlink, far).unwrap().contains(&of_macvlan));
+        assert!(
+            !super::addresses::listened_to(&mut netlink, far).unwrap().contains(&Mac(of_macvlan))
+        );
     });
 }
 

@@ -5,6 +5,8 @@ use std::io;
 use std::mem::{size_of_val, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use holdfast_core::net::Mac;
+
 /// `ETH_P_ALL`.
 const EVERY_PROTOCOL: u16 = 0x0003;
 
@@ -35,9 +37,9 @@ pub(crate) struct Instruction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Membership {
     /// A multicast address.
-    Multicast([u8; 6]),
+    Multicast(Mac),
     /// Another unicast address.
-    Unicast([u8; 6]),
+    Unicast(Mac),
     /// Every frame.
     Promiscuous,
     /// Every multicast frame.
@@ -134,7 +136,7 @@ pub(crate) fn change_membership(
         Membership::Unicast(mac) => (3, Some(mac)),
     };
     let mut address = [0; 8];
-    address[..6].copy_from_slice(&mac.unwrap_or_default());
+    address[..6].copy_from_slice(&mac.unwrap_or_default().0);
     let address_bytes = if mac.is_some() { 6 } else { 0 };
     let request = MembershipRequest { index: index.cast_signed(), kind, address_bytes, address };
     let option = if join { PACKET_ADD_MEMBERSHIP } else { PACKET_DROP_MEMBERSHIP };
