@@ -277,7 +277,7 @@ impl<D: Defects> Bond<D> {
 
     fn close(&mut self) {
         self.timers = Timers::default();
-        self.notices = Notices::default();
+        self.cease_announcing();
         self.sync_groups();
     }
 

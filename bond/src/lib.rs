@@ -56,13 +56,12 @@
 //! file or a folder of its own. What makes no sense together is refused with the reason:
 //! [`Options::checked`].
 
-#![allow(dead_code, reason = "probing and the other modes are being built on this")]
-
 mod address;
 mod bond;
 mod control;
 pub mod defects;
 mod event;
+pub mod hash;
 mod mac;
 mod member;
 mod monitor;

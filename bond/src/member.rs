@@ -112,6 +112,7 @@ pub(crate) struct Member {
     pub(crate) failures: u32,
     pub(crate) prio: i32,
     pub(crate) queue_id: u16,
+    #[expect(dead_code, reason = "LACP is being built on this")]
     pub(crate) port_priority: u16,
 }
 

@@ -4,11 +4,13 @@ use holdfast_core::time::Instant;
 
 use crate::bond::Bond;
 use crate::defects::{Defect, Defects};
+use crate::hash::hash;
 use crate::member::MemberId;
 use crate::options::Mode;
 use crate::output::{Egress, Ingress, NoEgress, NoIngress};
 use crate::stamp::Stamp;
-use crate::wire::ethernet;
+use crate::wire::ethernet::{self, Ethernet};
+use crate::wire::ip::{IGMP, Ipv4};
 
 impl<D: Defects> Bond<D> {
     /// A frame from the stack: says where it goes. The bytes may be changed on the way (the
@@ -20,6 +22,9 @@ impl<D: Defects> Bond<D> {
         }
         if frame.len() < ethernet::HEADER {
             return Egress::Drop(NoEgress::Runt);
+        }
+        if ethernet::destination(frame).is_multicast() {
+            self.note_groups(frame);
         }
         let egress = self.route(frame);
         let stamp = Stamp::at(now);
@@ -41,15 +46,44 @@ impl<D: Defects> Bond<D> {
         egress
     }
 
-    fn route(&mut self, _frame: &mut [u8]) -> Egress {
-        let to =
-            |member: Option<MemberId>| member.map_or(Egress::Drop(NoEgress::NoMember), Egress::One);
+    fn route(&mut self, frame: &mut [u8]) -> Egress {
         match self.options.mode {
             Mode::ActiveBackup => to(self.active),
+            Mode::RoundRobin => to(self.round_robin(frame)),
             Mode::Broadcast if self.usable.is_empty() => to(None),
             Mode::Broadcast => Egress::Every,
-            _ => to(self.usable.first().copied()),
+            _ => to(self.hashed(frame)),
         }
+    }
+
+    /// The member this frame's flow goes to.
+    pub(crate) fn hashed(&self, frame: &[u8]) -> Option<MemberId> {
+        let count = u32::try_from(self.usable.len()).ok().filter(|count| *count > 0)?;
+        let place = hash(self.options.xmit_hash_policy, frame) % count;
+        Some(self.usable[place as usize])
+    }
+
+    /// The next member in turn. IGMP stays on one of them, so that switches which listen to it know
+    /// where groups are.
+    fn round_robin(&mut self, frame: &[u8]) -> Option<MemberId> {
+        if is_igmp(frame) {
+            return self.active.or_else(|| self.sender_from(0));
+        }
+        let count = u32::try_from(self.members.len()).ok().filter(|count| *count > 0)?;
+        let turn = match self.options.packets_per_slave {
+            0 => self.rng.bits() as u32,
+            each => {
+                self.rotation = self.rotation.wrapping_add(1);
+                self.rotation / u32::from(each)
+            }
+        };
+        self.sender_from((turn % count) as usize)
+    }
+
+    /// The first member from this place on that can send.
+    fn sender_from(&self, place: usize) -> Option<MemberId> {
+        let (before, after) = self.members.split_at(place.min(self.members.len()));
+        after.iter().chain(before).find(|member| member.can_send()).map(|member| member.id)
     }
 
     /// A frame received on a member: says what becomes of it. The bytes may be changed on the way
@@ -65,6 +99,11 @@ impl<D: Defects> Bond<D> {
         let Some(index) = self.index(member) else {
             return Ingress::Drop(NoIngress::Unknown);
         };
+        if self.options.probes()
+            && let Ok(read) = Ethernet::parse(frame)
+        {
+            self.hear(index, &read);
+        }
         let to = ethernet::destination(frame);
         let receiver = &self.members[index];
         if receiver.inactive && !self.defects.has(Defect::BackupsHandUp) {
@@ -78,4 +117,15 @@ impl<D: Defects> Bond<D> {
         }
         Ingress::Deliver
     }
+}
+
+fn to(member: Option<MemberId>) -> Egress {
+    member.map_or(Egress::Drop(NoEgress::NoMember), Egress::One)
+}
+
+fn is_igmp(frame: &[u8]) -> bool {
+    let outer = Ethernet::parse(frame).ok().filter(|outer| outer.ethertype == ethernet::IPV4);
+    outer
+        .and_then(|outer| Ipv4::parse(outer.payload).ok())
+        .is_some_and(|packet| packet.protocol == IGMP)
 }

@@ -103,10 +103,7 @@ impl Options {
 
     /// What cannot be driven yet is refused, not half done.
     pub(crate) fn check_built(&self) -> Result<(), Conflict> {
-        if self.probes() {
-            return self.refuse(OptionName::ArpInterval, "probing is not built yet");
-        }
-        if self.mode == Mode::Lacp || self.mode.is_adaptive() || self.mode == Mode::RoundRobin {
+        if self.mode == Mode::Lacp || self.mode.is_adaptive() {
             return self.refuse(OptionName::Mode, "this mode is not built yet");
         }
         Ok(())

@@ -4,7 +4,11 @@
 //! and never panics.
 
 pub mod arp;
+pub(crate) mod dissect;
 pub mod ethernet;
+pub mod igmp;
+pub mod ip;
+pub mod ndp;
 
 /// Bytes are not what they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

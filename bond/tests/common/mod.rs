@@ -1,6 +1,8 @@
 //! A bond under virtual time: links change and frames arrive at moments that a test names.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod lan;
+
 use std::collections::BTreeMap;
 
 use holdfast_bond::{
