@@ -12,6 +12,7 @@ use holdfast_core::time::{Duration, Instant};
 use crate::address::LocalAddress;
 use crate::defects::{Defects, Sound};
 use crate::event::{ActiveReason, Event, LinkReason, What};
+use crate::lacp::Lacp;
 use crate::member::{LinkState, Member, MemberId};
 use crate::notify::Notices;
 use crate::options::{Conflict, Mode, Options};
@@ -50,6 +51,7 @@ pub struct Bond<D: Defects = Sound> {
     /// Members frames may be spread over, in order.
     pub(crate) usable: Vec<MemberId>,
     pub(crate) rotation: u32,
+    pub(crate) lacp: Lacp,
     pub(crate) notices: Notices,
     pub(crate) timers: Timers,
     transmits: VecDeque<Transmit>,
@@ -105,6 +107,7 @@ impl<D: Defects> Bond<D> {
             force_primary: false,
             usable: Vec::new(),
             rotation: 0,
+            lacp: Lacp::default(),
             notices: Notices::default(),
             timers: Timers::default(),
             transmits: VecDeque::new(),

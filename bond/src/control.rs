@@ -123,7 +123,8 @@ impl<D: Defects> Bond<D> {
             self.force_primary = true;
         }
         match self.options.mode {
-            Mode::ActiveBackup | Mode::Lacp => self.set_inactive(index),
+            Mode::ActiveBackup => self.set_inactive(index),
+            Mode::Lacp => self.bind_port(index),
             Mode::Tlb | Mode::Alb => {
                 self.members[index].backup = false;
                 self.set_inactive(index);
@@ -150,6 +151,9 @@ impl<D: Defects> Bond<D> {
         if self.up && (was_active || !self.options.mode.has_active()) {
             self.unlisten(member);
         }
+        if self.options.mode == Mode::Lacp {
+            self.unbind_port(index);
+        }
         let gone = self.members.remove(index);
         self.usable.retain(|usable| *usable != member);
         if gone.mac != gone.permanent && self.mac_policy() != FailOverMac::Active {
@@ -168,6 +172,9 @@ impl<D: Defects> Bond<D> {
                 self.active = None;
                 self.select(ActiveReason::Removed);
             }
+        }
+        if self.options.mode == Mode::Lacp {
+            self.select_active_aggregator();
         }
         self.update_usable();
         self.update_carrier();
@@ -230,6 +237,25 @@ impl<D: Defects> Bond<D> {
         self.members[index].prio = prio;
         if self.options.mode.has_active() && self.primary().is_none() {
             self.select(ActiveReason::Asked);
+        }
+        Ok(())
+    }
+
+    /// Sets a member's LACP port priority (the kernel's `actor_port_prio`).
+    pub fn set_port_priority(
+        &mut self,
+        member: MemberId,
+        priority: u16,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        self.advance(now);
+        let index = self.index(member).ok_or_else(|| Refusal::NoMember(member.to_string()))?;
+        self.members[index].port_priority = priority;
+        self.members[index].port.actor.port_priority = priority;
+        self.members[index].port.must_send = true;
+        if self.options.mode == Mode::Lacp {
+            self.select_active_aggregator();
+            self.update_usable();
         }
         Ok(())
     }
@@ -303,7 +329,18 @@ impl<D: Defects> Bond<D> {
                     member.inactive = member.backup && !keep;
                 }
             }
-            OptionName::MinLinks => self.update_carrier(),
+            OptionName::MinLinks | OptionName::LacpStrict => {
+                self.use_without_partner();
+                self.update_usable();
+                self.update_carrier();
+            }
+            OptionName::LacpRate | OptionName::AdActorSystem | OptionName::AdActorSysPrio => {
+                self.refresh_actor()
+            }
+            OptionName::AdSelect if self.options.mode == Mode::Lacp => {
+                self.select_active_aggregator();
+                self.update_usable();
+            }
             _ => {}
         }
     }

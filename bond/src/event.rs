@@ -5,6 +5,7 @@ use std::fmt;
 use holdfast_core::net::Mac;
 use holdfast_core::time::Instant;
 
+use crate::lacp::{MuxState, RxState};
 use crate::member::{LinkState, MemberId};
 use crate::options::OptionName;
 
@@ -90,6 +91,22 @@ pub enum What {
         member: MemberId,
         /// Which address.
         mac: Mac,
+    },
+    /// Another aggregator is the active one (802.3ad), by number.
+    Aggregator {
+        /// The one before.
+        from: Option<u16>,
+        /// The one now.
+        to: Option<u16>,
+    },
+    /// A port's machines are in other states (802.3ad).
+    Lacp {
+        /// Which member's.
+        member: MemberId,
+        /// The receive machine.
+        receive: RxState,
+        /// The mux machine.
+        mux: MuxState,
     },
     /// An option was changed.
     OptionSet {

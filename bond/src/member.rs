@@ -5,6 +5,7 @@ use std::fmt;
 use holdfast_core::net::{Link, Mac};
 use holdfast_core::time::{Duration, Instant};
 
+use crate::lacp::{Aggregator, Port};
 use crate::options::MAX_TARGETS;
 use crate::stamp::Stamp;
 
@@ -112,8 +113,11 @@ pub(crate) struct Member {
     pub(crate) failures: u32,
     pub(crate) prio: i32,
     pub(crate) queue_id: u16,
-    #[expect(dead_code, reason = "LACP is being built on this")]
     pub(crate) port_priority: u16,
+    /// It as LACP sees it; without meaning in other modes.
+    pub(crate) port: Port,
+    /// The aggregator it brings; without meaning in other modes.
+    pub(crate) aggregator: Aggregator,
 }
 
 impl Member {
@@ -140,6 +144,8 @@ impl Member {
             prio: new.prio,
             queue_id: 0,
             port_priority: new.port_priority,
+            port: Port::new(),
+            aggregator: Aggregator::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use holdfast_core::net::Duplex;
 
 use crate::options::{FailOverMac, Mode, Target};
-use crate::status::{MemberStatus, Status};
+use crate::status::{LacpStatus, MemberStatus, PortStatus, Status};
 
 /// A status, to be printed as the kernel prints it.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,27 @@ fn bond(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
         writeln!(f, "ARP IP target/s (n.n.n.n form):{}", targets(&options.arp_ip_target))?;
         writeln!(f, "NS IPv6 target/s (xx::xx form):{}", targets(&options.ns_ip6_target))?;
     }
-    Ok(())
+    status.lacp.as_ref().map_or(Ok(()), |lacp| lacp_info(f, status, lacp))
+}
+
+fn lacp_info(f: &mut fmt::Formatter<'_>, status: &Status, lacp: &LacpStatus) -> fmt::Result {
+    let options = &status.options;
+    writeln!(f, "\n802.3ad info")?;
+    writeln!(f, "LACP active: {}", if options.lacp_active { "on" } else { "off" })?;
+    writeln!(f, "LACP rate: {}", options.lacp_rate)?;
+    writeln!(f, "Min links: {}", options.min_links)?;
+    writeln!(f, "Aggregator selection policy (ad_select): {}", options.ad_select)?;
+    writeln!(f, "System priority: {}", lacp.system_priority)?;
+    writeln!(f, "System MAC address: {}", lacp.system)?;
+    let Some(active) = &lacp.active else {
+        return writeln!(f, "bond {} has no active aggregator", status.name);
+    };
+    writeln!(f, "Active Aggregator Info:")?;
+    writeln!(f, "\tAggregator ID: {}", active.id)?;
+    writeln!(f, "\tNumber of ports: {}", active.ports)?;
+    writeln!(f, "\tActor Key: {}", active.actor_key)?;
+    writeln!(f, "\tPartner Key: {}", active.partner_key)?;
+    writeln!(f, "\tPartner Mac Address: {}", active.partner)
 }
 
 fn targets<A: fmt::Display>(targets: &[Target<A>]) -> String {
@@ -76,5 +96,29 @@ fn member(f: &mut fmt::Formatter<'_>, member: &MemberStatus) -> fmt::Result {
     writeln!(f, "Duplex: {duplex}")?;
     writeln!(f, "Link Failure Count: {}", member.failures)?;
     writeln!(f, "Permanent HW addr: {}", member.permanent_mac)?;
-    writeln!(f, "Slave queue ID: {}", member.queue_id)
+    writeln!(f, "Slave queue ID: {}", member.queue_id)?;
+    member.port.as_ref().map_or(Ok(()), |one| port(f, one))
+}
+
+fn port(f: &mut fmt::Formatter<'_>, port: &PortStatus) -> fmt::Result {
+    let Some(aggregator) = port.aggregator else {
+        return writeln!(f, "Aggregator ID: N/A");
+    };
+    writeln!(f, "Aggregator ID: {aggregator}")?;
+    writeln!(f, "Actor Churn State: {}", port.actor_churn.name())?;
+    writeln!(f, "Partner Churn State: {}", port.partner_churn.name())?;
+    writeln!(f, "Actor Churned Count: {}", port.actor_churned)?;
+    writeln!(f, "Partner Churned Count: {}", port.partner_churned)?;
+    for (who, key, party) in
+        [("actor", "port key", port.actor), ("partner", "oper key", port.partner)]
+    {
+        writeln!(f, "details {who} lacp pdu:")?;
+        writeln!(f, "    system priority: {}", party.system_priority)?;
+        writeln!(f, "    system mac address: {}", party.system)?;
+        writeln!(f, "    {key}: {}", party.key)?;
+        writeln!(f, "    port priority: {}", party.port_priority)?;
+        writeln!(f, "    port number: {}", party.port)?;
+        writeln!(f, "    port state: {}", party.state)?;
+    }
+    Ok(())
 }

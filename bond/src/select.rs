@@ -116,12 +116,15 @@ impl<D: Defects> Bond<D> {
     /// Carrier: whether the bond can be used. A member that is up is enough, or as many as
     /// `min_links` asks for.
     pub(crate) fn update_carrier(&mut self) {
-        let up = self.members.iter().filter(|member| member.state == LinkState::Up).count();
-        let needed = self.options.min_links.max(1) as usize;
-        let mut carrier = up >= needed;
-        if self.defects.has(Defect::CarrierStays) {
-            carrier |= self.carrier;
+        if self.options.mode == Mode::Lacp {
+            return self.update_lacp_carrier();
         }
+        let up = self.members.iter().filter(|member| member.state == LinkState::Up).count();
+        self.set_carrier(up >= self.options.min_links.max(1) as usize);
+    }
+
+    pub(crate) fn set_carrier(&mut self, carrier: bool) {
+        let carrier = carrier || self.carrier && self.defects.has(Defect::CarrierStays);
         if carrier != self.carrier {
             self.carrier = carrier;
             self.act(Action::SetCarrier(carrier));
@@ -132,11 +135,18 @@ impl<D: Defects> Bond<D> {
         }
     }
 
-    /// The members frames may be spread over: those that can send, in order of joining.
+    /// The members frames may be spread over: those that can send, in order of joining; in 802.3ad
+    /// those of the active aggregator.
     pub(crate) fn update_usable(&mut self) {
         let all = self.defects.has(Defect::HashOverAll);
+        let active =
+            self.members.iter().find(|member| member.aggregator.active).map(|member| member.id);
+        let lacp = self.options.mode == Mode::Lacp;
+        let in_group =
+            |member: &Member| !lacp || active.is_some() && member.port.aggregator == active;
         self.usable.clear();
-        let usable = self.members.iter().filter(|member| all || member.can_send());
+        let usable =
+            self.members.iter().filter(|member| all || member.can_send() && in_group(member));
         self.usable.extend(usable.map(|member| member.id));
     }
 }

@@ -4,6 +4,8 @@ use holdfast_core::time::{Duration, Instant};
 
 use crate::bond::Bond;
 use crate::defects::Defects;
+use crate::lacp::TICK_MS;
+use crate::options::Mode;
 
 /// One moment for each thing that happens of its own accord.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub(crate) struct Timers {
     pub(crate) mii: Option<Instant>,
     /// The ARP and NS monitor judges, then probes.
     pub(crate) probe: Option<Instant>,
+    /// LACP's machines are looked at.
+    pub(crate) lacp: Option<Instant>,
     /// Neighbours are told again where the bond's addresses are.
     pub(crate) announce: Option<Instant>,
     /// IGMP reports are sent again.
@@ -19,8 +23,8 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    fn all(&self) -> [Option<Instant>; 4] {
-        [self.mii, self.probe, self.announce, self.groups]
+    fn all(&self) -> [Option<Instant>; 5] {
+        [self.mii, self.probe, self.lacp, self.announce, self.groups]
     }
 }
 
@@ -48,6 +52,10 @@ impl<D: Defects> Bond<D> {
             self.timers.probe = Some(next_beat(at, self.interval(), now));
             self.judge_and_probe();
         }
+        if let Some(at) = due(self.timers.lacp) {
+            self.timers.lacp = Some(next_beat(at, Duration::from_millis(TICK_MS), now));
+            self.look_at_ports();
+        }
         if due(self.timers.announce).is_some() {
             self.announce_due();
         }
@@ -65,5 +73,8 @@ impl<D: Defects> Bond<D> {
         let now = self.now;
         self.timers.mii = (self.options.miimon() > 0).then_some(now);
         self.timers.probe = self.options.probes().then_some(now);
+        if self.options.mode == Mode::Lacp && self.timers.lacp.is_none() {
+            self.start_lacp();
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::output::{Egress, Ingress, NoEgress, NoIngress};
 use crate::stamp::Stamp;
 use crate::wire::ethernet::{self, Ethernet};
 use crate::wire::ip::{IGMP, Ipv4};
+use crate::wire::ndp::Neighbour;
 
 impl<D: Defects> Bond<D> {
     /// A frame from the stack: says where it goes. The bytes may be changed on the way (the
@@ -50,6 +51,9 @@ impl<D: Defects> Bond<D> {
         match self.options.mode {
             Mode::ActiveBackup => to(self.active),
             Mode::RoundRobin => to(self.round_robin(frame)),
+            Mode::Lacp if self.options.broadcast_neighbor && asks_neighbours(frame) => {
+                if self.usable.is_empty() { to(None) } else { Egress::Every }
+            }
             Mode::Broadcast if self.usable.is_empty() => to(None),
             Mode::Broadcast => Egress::Every,
             _ => to(self.hashed(frame)),
@@ -104,6 +108,9 @@ impl<D: Defects> Bond<D> {
         {
             self.hear(index, &read);
         }
+        if let Some(done) = self.lacp_received(index, frame) {
+            return done;
+        }
         let to = ethernet::destination(frame);
         let receiver = &self.members[index];
         if receiver.inactive && !self.defects.has(Defect::BackupsHandUp) {
@@ -128,4 +135,13 @@ fn is_igmp(frame: &[u8]) -> bool {
     outer
         .and_then(|outer| Ipv4::parse(outer.payload).ok())
         .is_some_and(|packet| packet.protocol == IGMP)
+}
+
+/// Whether a frame is ARP or neighbour discovery.
+fn asks_neighbours(frame: &[u8]) -> bool {
+    Ethernet::parse(frame).is_ok_and(|outer| match outer.ethertype {
+        ethernet::ARP => true,
+        ethernet::IPV6 => Neighbour::parse(outer.payload).is_ok(),
+        _ => false,
+    })
 }

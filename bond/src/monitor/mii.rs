@@ -91,6 +91,14 @@ impl<D: Defects> Bond<D> {
         if !proposals.is_empty() {
             self.commit_links(&proposals);
         }
+        if self.options.mode == Mode::Lacp {
+            // Speed may have changed while the link stayed.
+            for member in &mut self.members {
+                if member.state == LinkState::Up {
+                    member.update_key(true);
+                }
+            }
+        }
     }
 
     /// What the links' present states suggest, for each member.
@@ -134,9 +142,14 @@ impl<D: Defects> Bond<D> {
                 }
                 LinkState::Fail | LinkState::Back => {}
             }
+            if self.options.mode == Mode::Lacp
+                && matches!(proposal.to, LinkState::Up | LinkState::Down)
+            {
+                self.lacp_link_changed(index);
+            }
         }
         self.update_usable();
-        if let Some(why) = failover {
+        if let Some(why) = failover.filter(|_| self.options.mode != Mode::Lacp) {
             self.select(why);
         }
         self.update_carrier();

@@ -103,7 +103,7 @@ impl Options {
 
     /// What cannot be driven yet is refused, not half done.
     pub(crate) fn check_built(&self) -> Result<(), Conflict> {
-        if self.mode == Mode::Lacp || self.mode.is_adaptive() {
+        if self.mode.is_adaptive() {
             return self.refuse(OptionName::Mode, "this mode is not built yet");
         }
         Ok(())
@@ -125,6 +125,12 @@ impl Options {
         }
         if self.lacp_fallback_ms > 0 && !lacp {
             return self.refuse(OptionName::LacpFallback, "it is for 802.3ad");
+        }
+        if self.lacp_fallback_ms > 0 && !self.lacp_strict {
+            return self.refuse(
+                OptionName::LacpFallback,
+                "without lacp_strict a silent partner is done without at once",
+            );
         }
         if self.broadcast_neighbor && !lacp {
             return self.refuse(OptionName::BroadcastNeighbor, "it is for 802.3ad");

@@ -8,6 +8,7 @@ pub(crate) mod dissect;
 pub mod ethernet;
 pub mod igmp;
 pub mod ip;
+pub mod lacpdu;
 pub mod ndp;
 
 /// Bytes are not what they should be.

@@ -1,7 +1,7 @@
 //! A bond under virtual time: links change and frames arrive at moments that a test names.
-#![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod lan;
+pub(crate) mod pair;
 
 use std::collections::BTreeMap;
 
@@ -149,7 +149,9 @@ impl Rig {
         while let Some(entry) = self.coming.first_entry().filter(|entry| entry.key().0 <= self.now)
         {
             let (member, mut frame) = entry.remove();
-            self.bond.receive(member, &mut frame, self.now);
+            if self.links.get(&member).is_some_and(|link| link.carrier) {
+                self.bond.receive(member, &mut frame, self.now);
+            }
             self.drain();
         }
         if self.bond.poll_at().is_some_and(|due| due <= self.now) {
@@ -169,7 +171,9 @@ impl Rig {
             self.actions.push((self.now, action));
         }
         while let Some(transmit) = self.bond.poll_transmit() {
-            for (delay, member, frame) in (self.world)(self.now, &transmit) {
+            let carried = self.links.get(&transmit.member).is_some_and(|link| link.carrier);
+            let answers = if carried { (self.world)(self.now, &transmit) } else { Vec::new() };
+            for (delay, member, frame) in answers {
                 self.arrive(self.now + delay, member, frame);
             }
             self.sent.push((self.now, transmit));

@@ -1,9 +1,7 @@
 //! The six transmit hash policies against vectors computed apart from them, by the formulas of
 //! the kernel's `bond_main.c` and the walk of its flow dissector.
 
-mod common;
-
-use common::{Rig, at};
+use crate::common::{Rig, at};
 use holdfast_bond::Egress;
 use holdfast_bond::hash::hash;
 use holdfast_bond::options::HashPolicy;

@@ -1,10 +1,8 @@
 //! The seven values of `arp_validate`, on active members and on backups, against every kind of
 //! frame that might come in.
 
-mod common;
-
-use common::lan::{HOST, answer};
-use common::{Rig, at, mac, ms};
+use crate::common::lan::{HOST, answer};
+use crate::common::{Rig, at, mac, ms};
 use holdfast_bond::wire::arp::Arp;
 use holdfast_bond::wire::ethernet;
 use holdfast_bond::{LinkState, LocalAddress};

@@ -1,8 +1,6 @@
 //! What the MII monitor promises: never earlier, never later.
 
-mod common;
-
-use common::{Rig, at};
+use crate::common::{Rig, at};
 use holdfast_bond::LinkState;
 
 /// The monitor looks at 0, 100, 200, …; faults come at every 7 ms between two looks.

@@ -1,11 +1,9 @@
 //! What the ARP and NS monitor promises: never earlier, never later. I is `arp_interval`.
 
-mod common;
-
 use std::net::IpAddr;
 
-use common::lan::Lan;
-use common::{Rig, at};
+use crate::common::lan::Lan;
+use crate::common::{Rig, at};
 use holdfast_bond::{FrameKind, LinkReason, LinkState, LocalAddress, What};
 
 const I: u64 = 100;
@@ -107,7 +105,7 @@ fn b9_without_an_active_member_one_is_tried_a_tick_in_order() {
     assert!(!rig.bond.carrier());
     let probes = rig.frames(FrameKind::Probe, at(2500));
     for pair in probes.windows(2) {
-        assert_eq!(pair[1].0 - pair[0].0, common::ms(I), "one a tick");
+        assert_eq!(pair[1].0 - pair[0].0, crate::common::ms(I), "one a tick");
         assert_eq!(pair[1].1, (pair[0].1 + 1) % 3, "in order of joining");
     }
     assert!(probes.len() >= 15);
@@ -158,8 +156,8 @@ fn all_targets_must_answer_if_so_asked() {
         rig.bond.set_addresses(vec![address], rig.now);
         rig.world(|now, sent| {
             let dead = now > at(2000) && sent.frame.ends_with(&[98]);
-            let answer = common::lan::answer(&sent.frame).filter(|_| !dead);
-            answer.into_iter().map(|answer| (common::ms(1), sent.member, answer)).collect()
+            let answer = crate::common::lan::answer(&sent.frame).filter(|_| !dead);
+            answer.into_iter().map(|answer| (crate::common::ms(1), sent.member, answer)).collect()
         });
         rig.run(at(3000));
         let lost = rig.events.iter().any(|event| {
@@ -200,12 +198,12 @@ fn with_probe_all_a_backup_is_judged_by_its_own_answers() {
         rig.world(move |now, sent| {
             let mut coming = Vec::new();
             if sent.member != second {
-                coming.push((common::ms(1), second, sent.frame.clone()));
+                coming.push((crate::common::ms(1), second, sent.frame.clone()));
             }
             if sent.member != second || now < at(2000) {
                 coming.extend(
-                    common::lan::answer(&sent.frame)
-                        .map(|frame| (common::ms(1), sent.member, frame)),
+                    crate::common::lan::answer(&sent.frame)
+                        .map(|frame| (crate::common::ms(1), sent.member, frame)),
                 );
             }
             coming
