@@ -384,7 +384,7 @@ impl Judge<'_> {
         let mut seats = votes.best();
         let twins = self.settle_twins(geometry.layout.shape(), &votes, &mut seats);
         let tally = checks.tally(&seats);
-        if tally.score() <= 0 || is_raid0_in_disguise(hypothesis, &votes, &seats) {
+        if tally.score() <= 0 || self.is_raid0_in_disguise(hypothesis, &votes, &seats) {
             return None;
         }
         let (interchangeable, undecided) = self.undecided(&votes, &seats, twins);
@@ -405,6 +405,22 @@ impl Judge<'_> {
                 margin: margin(&votes, &seats),
             },
             score: tally.score(),
+        })
+    }
+
+    /// An array whose parity stays in slots that nothing speaks for reads as a raid0, and is tried as
+    /// one: slots without a member or, on raid6, with one that no cell knows as P or as Q.
+    fn is_raid0_in_disguise(&self, hypothesis: Hypothesis, votes: &Votes, seats: &Seats) -> bool {
+        let parity = match (hypothesis.level, hypothesis.layout) {
+            (Level::Raid4, _) => 1,
+            (Level::Raid6, 5) => 2,
+            _ => return false,
+        };
+        let known = |slot: usize, device| parity == 1 || votes.get(slot, device) != 0;
+        let slots = seats.seats.len();
+        (slots - parity..slots).all(|slot| {
+            let device = seats.seats[slot].filter(|device| self.member(Some(*device)).is_some());
+            !device.is_some_and(|device| known(slot, device))
         })
     }
 
@@ -521,21 +537,6 @@ impl Judge<'_> {
             twins.iter().any(|twins| twins.pair == pair && twins.equal == twins.cells)
         })
     }
-}
-
-/// An array whose parity stays in slots that nothing speaks for reads as a raid0, and is tried as one:
-/// slots that are empty or, on raid6, held by a member that no cell knows as P or as Q.
-fn is_raid0_in_disguise(hypothesis: Hypothesis, votes: &Votes, seats: &Seats) -> bool {
-    let parity = match (hypothesis.level, hypothesis.layout) {
-        (Level::Raid4, _) => 1,
-        (Level::Raid6, 5) => 2,
-        _ => return false,
-    };
-    let slots = seats.seats.len();
-    (slots - parity..slots).all(|slot| {
-        let known = |device| parity == 1 || votes.get(slot, device) != 0;
-        !seats.seats[slot].is_some_and(known)
-    })
 }
 
 /// Whether two slots hold the same, from end to end.
