@@ -29,6 +29,8 @@ mod table;
 
 use std::process::ExitCode;
 
+use holdfast_raid::parity::{Engine, OVERRIDE, engines, unknown_override};
+
 use crate::config::Job;
 use crate::exit::{Exit, Failure};
 use crate::report::Report;
@@ -43,7 +45,9 @@ fn main() -> ExitCode {
     };
     let report = Report::new(cli.json);
     members::choose_io(cli.io);
-    let outcome = Job::try_from(cli.verb).and_then(|job| commands::run(&job, &report));
+    let outcome = refuse_unknown_engine()
+        .and_then(|()| Job::try_from(cli.verb))
+        .and_then(|job| commands::run(&job, &report));
     let exit = outcome.unwrap_or_else(|failure: Failure| {
         report.failure(&failure);
         failure.exit
@@ -56,4 +60,12 @@ fn main() -> ExitCode {
         }
     };
     Exit::into(exit)
+}
+
+/// Who forces an engine wants that one, not the next best.
+fn refuse_unknown_engine() -> Result<(), Failure> {
+    let Some(wanted) = unknown_override() else { return Ok(()) };
+    let known: Vec<&str> = engines().map(Engine::name).collect();
+    let text = format!("{OVERRIDE}={wanted}: this CPU has {}", known.join(", "));
+    Err(Failure::usage(text))
 }

@@ -40,6 +40,46 @@ fn a_sweep_ends_with_advice_and_the_lines_for_mkfs() {
 }
 
 #[test]
+fn parity_is_measured_for_every_engine_and_told_in_three_forms() {
+    let dir = Dir::new();
+    let sweep = "bench parity -n 3,4 -b 4K --op xor_gen,pq_check,rec_2data --rounds 1";
+    let answer: serde_json::Value =
+        serde_json::from_str(&dir.good(&format!("{sweep} --json --csv all.csv"))).unwrap();
+    let rows = answer["rows"].as_array().unwrap();
+    let of = |op: &str, engine: &str| {
+        rows.iter().filter(|row| row["op"] == op && row["engine"] == engine).count()
+    };
+    assert_eq!([of("xor_gen", "portable"), of("pq_check", "portable")], [2, 2]);
+    assert_eq!(of("rec_2data", answer["chosen"].as_str().unwrap()), 2);
+    for row in rows {
+        let (best, median) = (&row["gb_per_s"], &row["median_gb_per_s"]);
+        assert!(best.as_f64() >= median.as_f64() && median.as_f64() > Some(0.0), "{row}");
+    }
+    let limits = answer["limits"].as_object().unwrap();
+    assert!(limits["l2_read_gb_per_s"].as_f64() > limits["dram_read_gb_per_s"].as_f64());
+    let csv = std::fs::read_to_string(dir.path("all.csv")).unwrap();
+    assert_eq!(csv.lines().count(), rows.len() + 1);
+    let told = dir.good(&format!("{sweep} --engine portable --threads 1,2"));
+    assert!(told.contains("one core reads from L1") && told.contains("N=4"), "{told}");
+    assert_eq!(told.lines().filter(|line| line.contains("portable")).count(), 3 * 2, "{told}");
+}
+
+#[test]
+fn an_engine_nobody_has_is_refused_by_name() {
+    let dir = Dir::new();
+    dir.fails("bench parity --engine mmx", 64, &["mmx", "portable"]);
+    dir.fails("bench parity --op xor_guess", 64, &["xor_guess", "pq_update"]);
+    dir.fails("bench parity --members 1", 64, &["--members"]);
+    dir.fails("bench parity --cold 1T", 64, &["at most 8 GiB"]);
+    let mut forced = std::process::Command::new(env!("CARGO_BIN_EXE_holdfast"));
+    forced.env("HOLDFAST_PARITY", "mmx").args("map --level 5 -n 3 -c 64K 0".split(' '));
+    let run = forced.output().unwrap();
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(64), "{said}");
+    assert!(said.contains("HOLDFAST_PARITY=mmx") && said.contains("portable"), "{said}");
+}
+
+#[test]
 fn real_members_are_measured_and_left_empty() {
     let dir = Dir::new();
     let sweep = "bench stripe --json --level 5 --chunk 64K --request 4K,128K --depth 4 --runs 1 \

@@ -17,6 +17,7 @@
 //!  contest   rounds, and what they yield
 //!  ours      the engines as contestants
 //!  limits    the caches of this machine and the speed of reading from them
+//!  sweep     every engine, operation and shape that somebody asks for
 //! ```
 
 mod contest;
@@ -24,9 +25,11 @@ pub mod limits;
 mod op;
 mod ours;
 mod stripe;
+mod sweep;
 
 pub use contest::{Cell, Contestant, Pace, Rates, contest};
 pub use limits::{Level, Limits};
 pub use op::{Op, Touched};
 pub use ours::Ours;
 pub use stripe::{Pool, Stripe};
+pub use sweep::{Reading, Row, Sweep};

@@ -65,6 +65,11 @@ impl Op {
         }
     }
 
+    /// The operation that tables call so.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|op| op.name() == name)
+    }
+
     /// Whether it is about one block of the stripe, whatever the number of the others.
     pub fn is_update(self) -> bool {
         matches!(self, Self::XorUpdate | Self::PqUpdate)

@@ -6,7 +6,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use holdfast_benches::load::Pattern;
 use holdfast_benches::model::Model;
 use holdfast_benches::ostep::BLOCK_BYTES;
+use holdfast_benches::parity::Op;
 use holdfast_raid::level::Level;
+use holdfast_raid::parity::{Engine, engines};
 
 use super::{bytes, kib};
 
@@ -23,6 +25,8 @@ pub(crate) struct BenchArgs {
 pub(crate) enum BenchVerb {
     /// Compare chunk sizes: level, chunk, request, pattern and depth, each with each
     Stripe(Box<StripeArgs>),
+    /// Compare parity engines: operation, members and block size, each with each
+    Parity(ParityArgs),
     /// Solve the RAID homework of the OSTEP book, with its own options
     Ostep(OstepArgs),
 }
@@ -138,6 +142,51 @@ impl From<ModelWord> for Model {
             ModelWord::Nvme => Self::Nvme,
         }
     }
+}
+
+/// What to compare. Lists are separated by commas.
+#[derive(Debug, Args)]
+pub(crate) struct ParityArgs {
+    /// Engines [default: all this CPU has]
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', value_parser = engine)]
+    pub(crate) engine: Vec<&'static Engine>,
+    /// Operations [default: all]
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', value_parser = op)]
+    pub(crate) op: Vec<Op>,
+    /// Data members of a stripe
+    #[arg(short = 'n', long, value_name = "LIST", value_delimiter = ',', default_value = "4,8,16",
+        value_parser = clap::value_parser!(u64).range(2..=253))]
+    pub(crate) members: Vec<u64>,
+    /// Block sizes
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', value_parser = bytes,
+        default_value = "4K,64K,1M")]
+    pub(crate) block: Vec<u64>,
+    /// Threads at once
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', default_value = "1",
+        value_parser = clap::value_parser!(u64).range(1..=256))]
+    pub(crate) threads: Vec<u64>,
+    /// Rounds; the best is told, and the median
+    #[arg(long, value_name = "N", default_value_t = 9,
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+    /// Go round in so many bytes of stripes per thread, so that nothing is in a cache; results are
+    /// stored past it [default: one stripe over and over]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) cold: Option<u64>,
+    /// Write every number to this file, or - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+}
+
+fn engine(name: &str) -> Result<&'static Engine, String> {
+    engines().find(|engine| engine.name() == name).ok_or_else(|| {
+        let known: Vec<&str> = engines().map(Engine::name).collect();
+        format!("this CPU has {}", known.join(", "))
+    })
+}
+
+fn op(name: &str) -> Result<Op, String> {
+    Op::named(name).ok_or_else(|| format!("one of {}", Op::ALL.map(Op::name).join(", ")))
 }
 
 /// The options of the book's simulator, by its own names too.

@@ -6,20 +6,32 @@ use std::path::PathBuf;
 use holdfast_benches::load::{Limit, Pattern};
 use holdfast_benches::model::Model;
 use holdfast_benches::ostep::{Problem, Scheme, Workload};
+use holdfast_benches::parity;
 use holdfast_benches::stripe::Sweep;
 use holdfast_core::size::{Human, SECTOR_BYTES};
 use holdfast_core::time::Duration;
 use holdfast_raid::level::Level;
+use holdfast_raid::parity::engines;
 
 use super::Stream;
-use crate::args::bench::{BenchArgs, BenchVerb, OstepArgs, Raid5Word, StripeArgs, WorkloadWord};
+use crate::args::bench::{
+    BenchArgs, BenchVerb, OstepArgs, ParityArgs, Raid5Word, StripeArgs, WorkloadWord,
+};
 use crate::exit::Failure;
 
 /// What to measure, understood.
 #[derive(Debug)]
 pub(crate) enum Bench {
     Stripe(Box<Stripe>),
+    Parity(Parity),
     Ostep(Ostep),
+}
+
+/// A comparison of parity engines.
+#[derive(Debug)]
+pub(crate) struct Parity {
+    pub(crate) sweep: parity::Sweep,
+    pub(crate) csv: Option<Stream>,
 }
 
 /// A comparison of chunk sizes.
@@ -63,6 +75,7 @@ impl TryFrom<BenchArgs> for Bench {
     fn try_from(args: BenchArgs) -> Result<Self, Failure> {
         match args.what {
             BenchVerb::Stripe(stripe) => stripe_job(*stripe).map(|job| Self::Stripe(Box::new(job))),
+            BenchVerb::Parity(parity) => parity_job(parity).map(Self::Parity),
             BenchVerb::Ostep(ostep) => ostep_job(&ostep).map(Self::Ostep),
         }
     }
@@ -181,6 +194,35 @@ fn sizes(flag: &str, bytes: &[u64]) -> Result<Vec<u32>, Failure> {
         })
     };
     sizes.into_iter().map(fits).collect()
+}
+
+/// The most memory that stripes may take.
+const MAX_STRIPES: usize = 8 << 30;
+/// About how long an engine's turn lasts.
+const TURN: Duration = Duration::from_micros(400);
+
+fn parity_job(args: ParityArgs) -> Result<Parity, Failure> {
+    let count = |number: &u64| usize::try_from(*number).expect("a few hundred at most");
+    let ordered = |numbers: &[u64]| numbers.iter().map(count).collect::<BTreeSet<_>>();
+    let blocks_bytes = sizes("--block", &args.block)?;
+    let too_much = |bytes: u64| {
+        let text = format!("{} of stripes; at most {}", Human(bytes), Human(MAX_STRIPES as u64));
+        Failure::usage(text)
+    };
+    let cold = args.cold.unwrap_or(0);
+    let sweep = parity::Sweep {
+        engines: if args.engine.is_empty() { engines().collect() } else { args.engine },
+        ops: if args.op.is_empty() { parity::Op::ALL.to_vec() } else { args.op },
+        members: ordered(&args.members).into_iter().collect(),
+        blocks_bytes: blocks_bytes.into_iter().map(|bytes| bytes as usize).collect(),
+        threads: ordered(&args.threads).into_iter().collect(),
+        pool_bytes: usize::try_from(cold).map_err(|_| too_much(cold))?,
+        pace: parity::Pace { rounds: args.rounds as usize, turn: TURN },
+    };
+    if sweep.footprint() > MAX_STRIPES {
+        return Err(too_much(sweep.footprint() as u64));
+    }
+    Ok(Parity { sweep, csv: args.csv.map(Stream::from) })
 }
 
 fn ostep_job(args: &OstepArgs) -> Result<Ostep, Failure> {

@@ -38,6 +38,13 @@ pub fn engine() -> &'static Engine {
     CHOSEN.get_or_init(|| choose(std::env::var(OVERRIDE).ok().as_deref()))
 }
 
+/// What [`OVERRIDE`] asks for, if this CPU has no such engine. [`engine`] then takes the fastest; who
+/// can talk to the user should say so first.
+pub fn unknown_override() -> Option<String> {
+    let wanted = std::env::var_os(OVERRIDE)?.to_string_lossy().into_owned();
+    (!engines().any(|engine| engine.name == wanted)).then_some(wanted)
+}
+
 fn choose(wanted: Option<&str>) -> &'static Engine {
     let named = engines().find(|engine| Some(engine.name) == wanted);
     named.or_else(|| engines().next()).expect("portable is always there")

@@ -52,7 +52,7 @@ mod walk;
 mod x86_64;
 mod xor;
 
-pub use engine::{Engine, OVERRIDE, engine, engines};
+pub use engine::{Engine, OVERRIDE, engine, engines, unknown_override};
 pub use locate::Culprit;
 pub use recover::{Blocks, DataBlock, Lost, TooManyLost};
 

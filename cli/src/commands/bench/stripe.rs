@@ -17,6 +17,7 @@ use holdfast_host::interrupt::Interrupt;
 use holdfast_host::member::Access;
 use serde::Serialize;
 
+use super::write_out;
 use crate::config::Stream;
 use crate::config::bench::{Ground, Stripe};
 use crate::exit::{Exit, Failure, Outcome};
@@ -140,19 +141,6 @@ fn tell(
     let members = members.to_owned();
     report.answer(&Answer { members, lost, seed, runs, complete, cells, advice: &advice });
     Ok(())
-}
-
-fn write_out(stream: &Stream, text: &str) -> Result<(), Failure> {
-    let (name, result) = match stream {
-        Stream::Standard => ("standard output".to_owned(), io::stdout().write_all(text.as_bytes())),
-        Stream::File(path) => (path.display().to_string(), std::fs::write(path, text)),
-    };
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::error(format!("{name}: cannot be written: {error}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn facts(sweep: &Sweep, members: &str, complete: bool) -> Vec<(String, String)> {
