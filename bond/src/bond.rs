@@ -9,6 +9,7 @@ use holdfast_core::net::{Link, Mac};
 use holdfast_core::rng::Rng;
 use holdfast_core::time::{Duration, Instant};
 
+use crate::adaptive::Adaptive;
 use crate::address::LocalAddress;
 use crate::defects::{Defects, Sound};
 use crate::event::{ActiveReason, Event, LinkReason, What};
@@ -52,6 +53,7 @@ pub struct Bond<D: Defects = Sound> {
     pub(crate) usable: Vec<MemberId>,
     pub(crate) rotation: u32,
     pub(crate) lacp: Lacp,
+    pub(crate) adaptive: Adaptive,
     pub(crate) notices: Notices,
     pub(crate) timers: Timers,
     transmits: VecDeque<Transmit>,
@@ -85,7 +87,6 @@ impl<D: Defects> Bond<D> {
         defects: D,
     ) -> Result<Self, Conflict> {
         let options = options.checked()?;
-        options.check_built()?;
         Ok(Self {
             name: name.to_owned(),
             options,
@@ -108,6 +109,7 @@ impl<D: Defects> Bond<D> {
             usable: Vec::new(),
             rotation: 0,
             lacp: Lacp::default(),
+            adaptive: Adaptive::default(),
             notices: Notices::default(),
             timers: Timers::default(),
             transmits: VecDeque::new(),
@@ -289,8 +291,12 @@ impl<D: Defects> Bond<D> {
     pub fn set_link(&mut self, member: MemberId, link: Link, now: Instant) {
         self.advance(now);
         if let Some(index) = self.index(member) {
-            let changed = self.members[index].link != link;
-            self.members[index].link = link;
+            let before = std::mem::replace(&mut self.members[index].link, link);
+            let changed = before != link;
+            if before.carrier && !link.carrier && self.members[index].penalty.out {
+                // It is not in use, so no monitor counts this; it still is not quiet.
+                self.penalize(index);
+            }
             if changed {
                 self.update_usable();
             }

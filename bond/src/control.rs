@@ -91,6 +91,9 @@ impl<D: Defects> Bond<D> {
         if self.up && !self.options.mode.has_active() {
             self.listen(id);
         }
+        if self.up {
+            self.listen_as_backup(id, true);
+        }
         self.update_usable();
         self.update_carrier();
         if self.options.mode.has_active() {
@@ -150,6 +153,8 @@ impl<D: Defects> Bond<D> {
         let was_active = self.active == Some(member);
         if self.up && (was_active || !self.options.mode.has_active()) {
             self.unlisten(member);
+        } else if self.up {
+            self.listen_as_backup(member, false);
         }
         if self.options.mode == Mode::Lacp {
             self.unbind_port(index);
@@ -161,6 +166,10 @@ impl<D: Defects> Bond<D> {
         }
         if gone.original_mtu != self.mtu {
             self.act(Action::SetMemberMtu { member, mtu: gone.original_mtu });
+        }
+        if self.options.mode.is_adaptive() {
+            self.forget_adaptive(member);
+            self.reclaim_address(gone.permanent, gone.source);
         }
         self.act(Action::Release { member });
         self.emit(What::Removed { member, name: gone.name });

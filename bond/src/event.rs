@@ -92,6 +92,13 @@ pub enum What {
         /// Which address.
         mac: Mac,
     },
+    /// A member flaps and is kept out, or no longer.
+    Damped {
+        /// Which.
+        member: MemberId,
+        /// Whether it is kept out.
+        out: bool,
+    },
     /// Another aggregator is the active one (802.3ad), by number.
     Aggregator {
         /// The one before.

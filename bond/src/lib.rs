@@ -56,6 +56,7 @@
 //! file or a folder of its own. What makes no sense together is refused with the reason:
 //! [`Options::checked`].
 
+mod adaptive;
 mod address;
 mod bond;
 mod control;

@@ -8,6 +8,7 @@ use crate::event::What;
 use crate::member::MemberId;
 use crate::options::{FailOverMac, Mode};
 use crate::output::Action;
+use crate::wire::ndp::{group_mac, solicited_node};
 
 /// Where LACPDUs and markers go (IEEE 802.1AX, 6.2.10).
 pub(crate) const SLOW_GROUP: Mac = Mac([0x01, 0x80, 0xc2, 0, 0, 2]);
@@ -73,6 +74,9 @@ impl<D: Defects> Bond<D> {
         if first && !self.mac_chosen {
             self.give_bond_mac(own);
         }
+        if self.options.mode.is_adaptive() {
+            return self.place_adaptive(index);
+        }
         match self.mac_policy() {
             FailOverMac::None => self.give_member_mac(index, self.mac),
             FailOverMac::Follow if !first && own == self.mac => {
@@ -86,6 +90,9 @@ impl<D: Defects> Bond<D> {
     /// The bond's address was changed from outside.
     pub(crate) fn follow_bond_mac(&mut self) {
         let mac = self.mac;
+        if self.options.mode.is_adaptive() {
+            return self.adaptive_mac_changed();
+        }
         match self.mac_policy() {
             FailOverMac::None => {
                 (0..self.members.len()).for_each(|index| self.give_member_mac(index, mac))
@@ -184,6 +191,27 @@ impl<D: Defects> Bond<D> {
         }
     }
 
+    /// Backups whose part in the NS monitor is to hear the bond's own questions listen to where
+    /// those go.
+    fn question_groups(&self) -> Vec<Mac> {
+        let asked = self.options.mode == Mode::ActiveBackup
+            && self.options.probes()
+            && self.options.arp_validate.examines(false);
+        let targets = self.options.ns_ip6_target.iter().filter(|_| asked);
+        targets.map(|target| group_mac(solicited_node(target.address))).collect()
+    }
+
+    /// A member is, or is no longer, a backup.
+    pub(crate) fn listen_as_backup(&mut self, member: MemberId, listens: bool) {
+        for group in self.question_groups() {
+            self.act(if listens {
+                Action::JoinGroup { member, group }
+            } else {
+                Action::LeaveGroup { member, group }
+            });
+        }
+    }
+
     /// The bond went up or down: members begin or cease to listen.
     pub(crate) fn sync_groups(&mut self) {
         let members: Vec<_> = match (self.options.mode.has_active(), self.active) {
@@ -193,6 +221,11 @@ impl<D: Defects> Bond<D> {
         for member in members {
             if self.up { self.listen(member) } else { self.unlisten(member) }
         }
+        let backups: Vec<_> =
+            self.members().filter(|member| self.active != Some(*member)).collect();
+        for member in backups {
+            self.listen_as_backup(member, self.up);
+        }
     }
 
     /// Another member is active: it listens instead of the old one.
@@ -200,8 +233,10 @@ impl<D: Defects> Bond<D> {
         if self.up {
             if let Some(old) = old.filter(|old| self.member(*old).is_some()) {
                 self.unlisten(old);
+                self.listen_as_backup(old, true);
             }
             if let Some(new) = new {
+                self.listen_as_backup(new, false);
                 self.listen(new);
             }
         }

@@ -6,6 +6,7 @@ use holdfast_core::net::{Link, Mac};
 use holdfast_core::time::{Duration, Instant};
 
 use crate::lacp::{Aggregator, Port};
+use crate::monitor::Penalty;
 use crate::options::MAX_TARGETS;
 use crate::stamp::Stamp;
 
@@ -111,9 +112,12 @@ pub(crate) struct Member {
     /// When each target was last heard: IPv4 and IPv6 share the places, as in the kernel.
     pub(crate) target_rx: [Stamp; MAX_TARGETS],
     pub(crate) failures: u32,
+    pub(crate) penalty: Penalty,
     pub(crate) prio: i32,
     pub(crate) queue_id: u16,
     pub(crate) port_priority: u16,
+    /// The address frames carry that leave here, in the adaptive modes.
+    pub(crate) source: Mac,
     /// It as LACP sees it; without meaning in other modes.
     pub(crate) port: Port,
     /// The aggregator it brings; without meaning in other modes.
@@ -141,9 +145,11 @@ impl Member {
             last_tx: heard,
             target_rx: [heard; MAX_TARGETS],
             failures: 0,
+            penalty: Penalty::default(),
             prio: new.prio,
             queue_id: 0,
             port_priority: new.port_priority,
+            source: new.mac,
             port: Port::new(),
             aggregator: Aggregator::default(),
         }

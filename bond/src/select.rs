@@ -103,6 +103,9 @@ impl<D: Defects> Bond<D> {
             }
             self.swap_filters(old, new);
         }
+        if mode.is_adaptive() {
+            self.adaptive_active_changed(old, new);
+        }
         if mode == Mode::ActiveBackup && new.is_some() {
             self.fail_over_mac(new, old);
             self.begin_announcing(why);

@@ -112,6 +112,8 @@ pub struct MemberStatus {
     pub duplex: Option<Duplex>,
     /// How often its link was given up.
     pub failures: u32,
+    /// Whether it is kept out because it flaps.
+    pub damped: bool,
     /// The address it came with.
     pub permanent_mac: Mac,
     /// The address it has.
@@ -150,6 +152,7 @@ impl<D: Defects> Bond<D> {
                     speed_mbps: member.link.speed_mbps,
                     duplex: member.link.duplex,
                     failures: member.failures,
+                    damped: member.penalty.out,
                     permanent_mac: member.permanent,
                     mac: member.mac,
                     prio: member.prio,

@@ -16,6 +16,8 @@ pub(crate) struct Timers {
     pub(crate) probe: Option<Instant>,
     /// LACP's machines are looked at.
     pub(crate) lacp: Option<Instant>,
+    /// Load and neighbours are looked at (adaptive modes).
+    pub(crate) adaptive: Option<Instant>,
     /// Neighbours are told again where the bond's addresses are.
     pub(crate) announce: Option<Instant>,
     /// IGMP reports are sent again.
@@ -23,8 +25,8 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    fn all(&self) -> [Option<Instant>; 5] {
-        [self.mii, self.probe, self.lacp, self.announce, self.groups]
+    fn all(&self) -> [Option<Instant>; 6] {
+        [self.mii, self.probe, self.lacp, self.adaptive, self.announce, self.groups]
     }
 }
 
@@ -56,6 +58,11 @@ impl<D: Defects> Bond<D> {
             self.timers.lacp = Some(next_beat(at, Duration::from_millis(TICK_MS), now));
             self.look_at_ports();
         }
+        if let Some(at) = due(self.timers.adaptive) {
+            let tick = Duration::from_millis(crate::adaptive::TICK_MS);
+            self.timers.adaptive = Some(next_beat(at, tick, now));
+            self.look_at_load();
+        }
         if due(self.timers.announce).is_some() {
             self.announce_due();
         }
@@ -73,6 +80,9 @@ impl<D: Defects> Bond<D> {
         let now = self.now;
         self.timers.mii = (self.options.miimon() > 0).then_some(now);
         self.timers.probe = self.options.probes().then_some(now);
+        if self.needs_adaptive_looks() && self.timers.adaptive.is_none() {
+            self.timers.adaptive = Some(now);
+        }
         if self.options.mode == Mode::Lacp && self.timers.lacp.is_none() {
             self.start_lacp();
         }

@@ -9,6 +9,7 @@ use crate::member::MemberId;
 use crate::options::Mode;
 use crate::output::{Egress, Ingress, NoEgress, NoIngress};
 use crate::stamp::Stamp;
+use crate::wire::arp::Arp;
 use crate::wire::ethernet::{self, Ethernet};
 use crate::wire::ip::{IGMP, Ipv4};
 use crate::wire::ndp::Neighbour;
@@ -56,7 +57,8 @@ impl<D: Defects> Bond<D> {
             }
             Mode::Broadcast if self.usable.is_empty() => to(None),
             Mode::Broadcast => Egress::Every,
-            _ => to(self.hashed(frame)),
+            Mode::Tlb | Mode::Alb => to(self.route_adaptive(frame)),
+            Mode::Xor | Mode::Lacp => to(self.hashed(frame)),
         }
     }
 
@@ -111,6 +113,11 @@ impl<D: Defects> Bond<D> {
         if let Some(done) = self.lacp_received(index, frame) {
             return done;
         }
+        if self.receives_balanced()
+            && let Some(arp) = arp_in(frame)
+        {
+            self.note_arp(&arp);
+        }
         let to = ethernet::destination(frame);
         let receiver = &self.members[index];
         if receiver.inactive && !self.defects.has(Defect::BackupsHandUp) {
@@ -144,4 +151,9 @@ fn asks_neighbours(frame: &[u8]) -> bool {
         ethernet::IPV6 => Neighbour::parse(outer.payload).is_ok(),
         _ => false,
     })
+}
+
+fn arp_in(frame: &[u8]) -> Option<Arp> {
+    let outer = Ethernet::parse(frame).ok().filter(|outer| outer.ethertype == ethernet::ARP)?;
+    Arp::parse(outer.payload).ok()
 }

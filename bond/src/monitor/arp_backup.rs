@@ -22,6 +22,7 @@ use crate::stamp::Stamp;
 impl<D: Defects> Bond<D> {
     /// One beat.
     pub(crate) fn beat_of_backup(&mut self) {
+        self.update_damping();
         let judged: Vec<_> = (0..self.members.len())
             .filter_map(|index| self.judge(&self.members[index]).map(|(to, why)| (index, to, why)))
             .collect();
@@ -34,7 +35,8 @@ impl<D: Defects> Bond<D> {
     fn judge(&self, member: &Member) -> Option<(LinkState, LinkReason)> {
         let heard = self.heard(member);
         if member.state != LinkState::Up {
-            if self.lately(heard, 1) {
+            let kept_out = member.penalty.out && self.active.is_some();
+            if self.lately(heard, 1) && !kept_out {
                 return Some((LinkState::Up, LinkReason::Heard));
             }
             let tried = member.state == LinkState::Back;
@@ -103,6 +105,7 @@ impl<D: Defects> Bond<D> {
     /// Says whether it was the active member.
     fn fallen_silent(&mut self, index: usize, why: LinkReason) -> bool {
         self.members[index].failures = self.members[index].failures.saturating_add(1);
+        self.penalize(index);
         self.set_state(index, LinkState::Down, why);
         self.set_inactive(index);
         self.active == Some(self.members[index].id)

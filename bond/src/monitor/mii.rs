@@ -41,7 +41,8 @@ fn look(
     down: u32,
     none_usable: bool,
 ) -> (u32, Option<(LinkState, LinkReason)>) {
-    let carrier = member.link.carrier;
+    let kept_out = member.penalty.out && !none_usable && member.state != LinkState::Up;
+    let carrier = member.link.carrier && !kept_out;
     match (member.state, carrier) {
         (LinkState::Up, true) | (LinkState::Down, false) => (member.delay, None),
         (LinkState::Up, false) => going_down(down, Some(LinkReason::CarrierLost)),
@@ -81,6 +82,7 @@ fn coming_up(
 impl<D: Defects> Bond<D> {
     /// One beat.
     pub(crate) fn look_at_links(&mut self) {
+        self.update_damping();
         let proposals = self.inspect_links();
         let delays: Vec<_> = proposals.iter().map(|(delay, _)| *delay).collect();
         for (member, delay) in self.members.iter_mut().zip(delays) {
@@ -136,16 +138,17 @@ impl<D: Defects> Bond<D> {
                     }
                 }
                 LinkState::Down => {
-                    if self.link_went(index, id, proposal.why) {
+                    if self.link_went(index, id) {
                         failover = Some(ActiveReason::LinkFailed);
                     }
                 }
                 LinkState::Fail | LinkState::Back => {}
             }
-            if self.options.mode == Mode::Lacp
-                && matches!(proposal.to, LinkState::Up | LinkState::Down)
-            {
-                self.lacp_link_changed(index);
+            let decided = matches!(proposal.to, LinkState::Up | LinkState::Down);
+            match self.options.mode {
+                Mode::Lacp if decided => self.lacp_link_changed(index),
+                Mode::Tlb | Mode::Alb if decided => self.adaptive_link_changed(index),
+                _ => {}
             }
         }
         self.update_usable();
@@ -178,11 +181,9 @@ impl<D: Defects> Bond<D> {
     }
 
     /// A link is given up; says whether it was the active member's.
-    fn link_went(&mut self, index: usize, id: MemberId, why: LinkReason) -> bool {
-        // A link that was lost again before it was in use has not failed; the kernel counts it
-        // all the same.
-        let _ = why;
+    fn link_went(&mut self, index: usize, id: MemberId) -> bool {
         self.members[index].failures = self.members[index].failures.saturating_add(1);
+        self.penalize(index);
         if matches!(self.options.mode, Mode::ActiveBackup | Mode::Lacp) {
             self.set_inactive(index);
         }

@@ -3,11 +3,14 @@
 
 mod arp_backup;
 mod arp_balance;
+mod damping;
 mod hear;
 mod mii;
 mod probe;
 
 use holdfast_core::time::Duration;
+
+pub(crate) use damping::Penalty;
 
 use crate::bond::Bond;
 use crate::defects::Defects;

@@ -101,14 +101,6 @@ impl Options {
         self.refuse(option, "targets are probed every arp_interval, and that is off")
     }
 
-    /// What cannot be driven yet is refused, not half done.
-    pub(crate) fn check_built(&self) -> Result<(), Conflict> {
-        if self.mode.is_adaptive() {
-            return self.refuse(OptionName::Mode, "this mode is not built yet");
-        }
-        Ok(())
-    }
-
     fn check_mode(&self) -> Result<(), Conflict> {
         let lacp = self.mode == Mode::Lacp;
         if self.primary.is_some() && !self.mode.has_active() {

@@ -1,6 +1,8 @@
 //! What a bond promises, under virtual time: never earlier, never later, and nothing else.
 
+mod adaptive;
 mod common;
+mod damping;
 mod hash;
 mod lacp;
 mod mii;
@@ -8,3 +10,4 @@ mod notify;
 mod probe;
 mod select;
 mod validate;
+mod wire;

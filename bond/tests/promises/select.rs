@@ -60,15 +60,16 @@ fn priority_case(text: &str, reselect: &str) {
 
 #[test]
 fn the_priority_grid() {
-    for mode in ["active-backup"] {
-        for monitor in [
-            "miimon=100",
-            "arp_interval=100 arp_ip_target=10.0.0.99",
-            "arp_interval=100 ns_ip6_target=fe80::99",
-        ] {
-            for reselect in ["always", "better", "failure"] {
-                priority_case(&format!("mode={mode} {monitor}"), reselect);
-            }
+    let monitors = [
+        "mode=active-backup miimon=100",
+        "mode=balance-tlb miimon=100",
+        "mode=balance-alb miimon=100",
+        "mode=active-backup arp_interval=100 arp_ip_target=10.0.0.99",
+        "mode=active-backup arp_interval=100 ns_ip6_target=fe80::99",
+    ];
+    for monitor in monitors {
+        for reselect in ["always", "better", "failure"] {
+            priority_case(monitor, reselect);
         }
     }
 }
