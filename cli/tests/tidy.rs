@@ -12,10 +12,11 @@ use common::repository;
 use serde_json::Value;
 
 /// Who may depend on whom, dev-dependencies included.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("core", &[]),
     ("raid", &["core"]),
     ("bond", &["core"]),
+    ("multipath", &["core"]),
     ("host", &["core"]),
     ("sim", &["core", "raid", "bond"]),
     ("cli", &["core", "raid", "bond", "host", "sim", "benches"]),
