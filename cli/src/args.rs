@@ -6,6 +6,7 @@
 //! the short ones and to a bare `--chunk` or `--size` counting KiB.
 
 pub(crate) mod bench;
+pub(crate) mod bond;
 mod knobs;
 mod sim;
 
@@ -108,6 +109,8 @@ pub(crate) enum Verb {
     Serve(ServeArgs),
     /// Measure: stripe sizes, and the OSTEP homework
     Bench(bench::BenchArgs),
+    /// Run network interfaces as one, with the options of the kernel's bonding driver
+    Bond(bond::BondArgs),
     /// Get data back from an array that no longer starts; never writes to a member
     Recover(RecoverArgs),
     /// Print a completion script for a shell
@@ -498,7 +501,8 @@ fn address(word: &str) -> Result<Address, String> {
 
 /// Reads the command line.
 pub(crate) fn parse() -> Result<Cli, clap::Error> {
-    from_matches(&Cli::command().try_get_matches()?)
+    let words = bond::as_kernel_names(std::env::args_os());
+    from_matches(&Cli::command().try_get_matches_from(words)?)
 }
 
 fn from_matches(matches: &ArgMatches) -> Result<Cli, clap::Error> {

@@ -5,6 +5,7 @@
 //! wrong usage.
 
 pub(crate) mod bench;
+pub(crate) mod bond;
 mod sim;
 
 use std::path::{Path, PathBuf};
@@ -49,6 +50,7 @@ pub(crate) enum Job {
     Sim(Sim),
     Serve(Serve),
     Bench(bench::Bench),
+    Bond(bond::Bond),
     RecoverSearch(Search),
     Completions(clap_complete::Shell),
 }
@@ -302,6 +304,7 @@ impl TryFrom<Verb> for Job {
             Verb::Sim(sim) => Self::Sim(sim.verb.into()),
             Verb::Serve(serve) => Self::Serve(serve_job(serve)?),
             Verb::Bench(args) => Self::Bench(args.try_into()?),
+            Verb::Bond(args) => Self::Bond(args.verb.try_into()?),
             Verb::Recover(args::RecoverArgs { verb: args::RecoverVerb::Search(search) }) => {
                 Self::RecoverSearch(Search {
                     members: search.members,

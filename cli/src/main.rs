@@ -10,6 +10,7 @@
 
 mod args;
 mod blueprint;
+mod bond;
 mod commands;
 mod config;
 mod erase;

@@ -93,6 +93,20 @@ impl Report {
         }
     }
 
+    /// One of many things that follow one another: a line for people, an object a line for machines.
+    pub(crate) fn stream(&self, text: impl Display, body: &impl Serialize) {
+        if self.json {
+            self.put(&Envelope::new(body, None, Vec::new()).line());
+        } else {
+            self.put(&text);
+        }
+    }
+
+    /// Whether the reader has seen enough.
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
     /// How much of the array may be wrong because a start was forced.
     pub(crate) fn at_risk(&self, bytes: u64) {
         self.at_risk_bytes.set(Some(bytes));

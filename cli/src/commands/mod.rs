@@ -2,6 +2,7 @@
 
 mod add;
 mod bench;
+mod bond;
 mod change;
 mod check;
 mod completions;
@@ -49,6 +50,7 @@ pub(crate) fn run(job: &Job, report: &Report) -> Outcome {
         Job::Sim(config) => sim::run(config, report),
         Job::Serve(config) => serve::run(config, report),
         Job::Bench(config) => bench::run(config, report),
+        Job::Bond(config) => bond::run(config, report),
         Job::RecoverSearch(config) => recover_search::run(config, report),
         Job::Completions(shell) => completions::run(*shell),
     }

@@ -6,7 +6,7 @@
 //! member that does not answer is named and not waited for.
 
 mod health;
-mod signals;
+pub(super) mod signals;
 
 use std::time::Duration;
 

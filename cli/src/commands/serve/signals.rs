@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// What signals so far ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(crate) enum Wish {
     /// Nothing.
     GoOn,
     /// Stop in good order.
@@ -21,13 +21,13 @@ pub(super) enum Wish {
 
 /// Counts signals. A thread listens and rings the bell, so that the serving thread wakes up.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(crate) struct Signals {
     heard: Arc<AtomicU32>,
 }
 
 impl Signals {
     /// Takes SIGTERM and SIGINT from now on.
-    pub(super) fn listen(bell: Wakeup) -> io::Result<Self> {
+    pub(crate) fn listen(bell: Wakeup) -> io::Result<Self> {
         let heard = Arc::new(AtomicU32::new(0));
         let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
         let counter = Arc::clone(&heard);
@@ -41,7 +41,7 @@ impl Signals {
     }
 
     /// What they ask for.
-    pub(super) fn wish(&mut self) -> Wish {
+    pub(crate) fn wish(&mut self) -> Wish {
         match self.heard.load(Ordering::Acquire) {
             0 => Wish::GoOn,
             1 => Wish::Stop,

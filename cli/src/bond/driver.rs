@@ -1,0 +1,351 @@
+//! The driver: one thread, one epoll set, turn after turn.
+//!
+//! A turn sleeps until something comes or is due, then hears the control lanes, does what is due,
+//! and moves one batch of frames for each direction and member, looking at the time between two
+//! batches. So a monitor waits for one batch at most, and never for a queue.
+//!
+//! When the process was held up (stopped, or starved of the processor), answers to probes wait in
+//! the sockets while their deadlines pass. They are heard before the clock is looked at: whoever was
+//! late was us.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use holdfast_bond::{Bond, MemberId, Proc};
+use holdfast_core::time::{Clock, Instant};
+use holdfast_host::bond::frame::Batch;
+use holdfast_host::bond::journal::Journal;
+use holdfast_host::bond::link::{Name, Prober};
+use holdfast_host::bond::netlink::Netlink;
+use holdfast_host::bond::tap::Tap;
+use holdfast_host::clock::{HostClock, Wakeup};
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+
+use super::control::Control;
+use super::place::Place;
+use super::ports::Port;
+use super::protocol::{Reply, Request};
+use super::told::{Teller, Told};
+use super::view::{Surroundings, View};
+
+/// What an event of the epoll set is about: fixed ones, then clients and lanes by their numbers.
+pub(super) const BELL: u64 = 0;
+pub(super) const TAP: u64 = 1;
+pub(super) const LISTENER: u64 = 2;
+pub(super) const CONTROL: u64 = 3;
+pub(super) const CLIENT: u64 = 1 << 60;
+pub(super) const CONTROL_LANE: u64 = 2 << 60;
+pub(super) const DATA_LANE: u64 = 3 << 60;
+const ABOUT: u64 = 0xf << 60;
+
+/// Events that are remembered.
+const MOST_PAST: usize = 1000;
+/// So late means that we were held up.
+const LATE: Duration = Duration::from_millis(3);
+/// How often what is told of by no message is looked at.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A bond that runs.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(super) bond: Bond,
+    pub(super) clock: HostClock,
+    pub(super) tap: Tap,
+    pub(super) netlink: Netlink,
+    /// Hears of changes.
+    pub(super) listener: Netlink,
+    pub(super) prober: Prober,
+    pub(super) epoll: OwnedFd,
+    pub(super) ports: Vec<Port>,
+    pub(super) next_token: u64,
+    pub(super) batch: Batch,
+    pub(super) journal: Journal,
+    pub(super) place: Place,
+    pub(super) control: Control,
+    /// Members that belong here by name, with their priority, whether they are there or not.
+    pub(super) wanted: BTreeMap<Name, i32>,
+    /// Names by number, also of members that have left.
+    pub(super) names: BTreeMap<MemberId, String>,
+    pub(super) teller: Teller,
+    pub(super) past: VecDeque<Told>,
+    /// What happened since the last [`Driver::take_news`].
+    pub(super) news: Vec<Told>,
+    pub(super) tap_ready: bool,
+    pub(super) listener_ready: bool,
+    /// Clients that have said something.
+    pub(super) spoken: Vec<u64>,
+    /// When addresses and groups are looked at next.
+    pub(super) look_at: Instant,
+    /// Something changed, so look soon.
+    pub(super) look_again: bool,
+    /// Unicast addresses above the bond that members receive, too.
+    pub(super) unicast: Vec<holdfast_core::net::Mac>,
+    /// Groups and promiscuity the core was told of.
+    pub(super) filters: (Vec<holdfast_core::net::Mac>, bool),
+    pub(super) mtu: u32,
+    /// Frames of the stack that no member took.
+    pub(super) dropped: u64,
+    pub(super) stopping: bool,
+    /// A client has not read all that was said to it.
+    pub(super) unread: bool,
+}
+
+impl Driver {
+    /// Ends the wait of a turn.
+    pub(crate) fn wakeup(&self) -> Wakeup {
+        self.clock.wakeup()
+    }
+
+    /// Whether somebody asked it to stop through the control socket.
+    pub(crate) const fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// What happened since the last call.
+    pub(crate) fn take_news(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// One turn.
+    pub(crate) fn turn(&mut self) -> io::Result<()> {
+        self.sleep()?;
+        self.hear_control_lanes();
+        let now = self.clock.now();
+        if self.bond.poll_at().is_some_and(|at| now.since(at) > LATE) {
+            self.hear_data_lanes();
+        }
+        self.tick();
+        self.hear_changes();
+        self.carry_out();
+        self.tick();
+        self.hear_data_lanes();
+        self.attend_clients();
+        if self.unread || !self.spoken.is_empty() {
+            self.unread = self.control.flush();
+        }
+        Ok(())
+    }
+
+    fn sleep(&mut self) -> io::Result<()> {
+        let now = self.clock.now();
+        let busy = self.tap_ready
+            || self.listener_ready
+            || self.ports.iter().any(|port| port.control_ready || port.data_ready);
+        let until = match self.bond.poll_at() {
+            Some(at) => at.min(self.look_at),
+            None => self.look_at,
+        };
+        let unread = self.unread.then(|| now + Duration::from_millis(20));
+        let until = unread.map_or(until, |unread| until.min(unread));
+        let span = if busy { Duration::ZERO } else { until.since(now) };
+        let timeout = Timespec {
+            tv_sec: span.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: span.subsec_nanos().into(),
+        };
+        let mut events = Vec::with_capacity(64);
+        let room = rustix::buffer::spare_capacity(&mut events);
+        match epoll::wait(&self.epoll, room, Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        for event in events {
+            self.ready(event.data.u64());
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self, token: u64) {
+        let number = token & !ABOUT;
+        match token & ABOUT {
+            CLIENT => self.spoken.push(number),
+            CONTROL_LANE | DATA_LANE => {
+                if let Some(port) = self.ports.iter_mut().find(|port| port.token == number) {
+                    let lane = token & ABOUT == CONTROL_LANE;
+                    *if lane { &mut port.control_ready } else { &mut port.data_ready } = true;
+                }
+            }
+            _ => match token {
+                BELL => self.clock.wakeup().clear(),
+                TAP => self.tap_ready = true,
+                LISTENER => self.listener_ready = true,
+                _ => self.accept(),
+            },
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self) {
+        let now = self.clock.now();
+        if self.bond.poll_at().is_some_and(|at| at <= now) {
+            if self.bond.links_due(now) {
+                self.probe_links(now);
+            }
+            self.bond.handle_timeout(now);
+            self.drain();
+        }
+        if self.look_again || self.look_at <= now {
+            self.look_around();
+        }
+    }
+
+    /// Asks every member's driver for its link.
+    fn probe_links(&mut self, now: Instant) {
+        for index in 0..self.ports.len() {
+            let port = &self.ports[index];
+            if let Some(id) = port.id {
+                let link = port.link(&self.prober);
+                self.bond.set_link(id, link, now);
+            }
+        }
+    }
+
+    /// Does what the core wants done, and takes what it tells.
+    pub(super) fn drain(&mut self) {
+        loop {
+            if let Some(action) = self.bond.poll_action() {
+                self.act(action);
+            } else if let Some(transmit) = self.bond.poll_transmit() {
+                self.transmit(&transmit);
+            } else if let Some(event) = self.bond.poll_event() {
+                let names = &self.names;
+                let name = |member: MemberId| {
+                    let known = self.bond.member_name(member).or_else(|| Some(names.get(&member)?));
+                    known.map_or_else(|| member.to_string(), str::to_owned)
+                };
+                let told = self.teller.tell(&event, name);
+                self.remember(told);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Says something of the driver's own.
+    pub(super) fn note(&mut self, member: Option<&Name>, text: String) {
+        let now = self.clock.now();
+        let told = self.teller.note(now, member.map(Name::as_str), text);
+        self.remember(told);
+    }
+
+    fn remember(&mut self, told: Told) {
+        self.control.tell(&told);
+        self.unread = true;
+        if self.past.len() == MOST_PAST {
+            self.past.pop_front();
+        }
+        self.past.push_back(told.clone());
+        self.news.push(told);
+    }
+
+    fn accept(&mut self) {
+        let epoll = &self.epoll;
+        self.control.accept(|number, stream| {
+            let data = epoll::EventData::new_u64(CLIENT | number);
+            epoll::add(epoll, stream, data, epoll::EventFlags::IN).is_ok()
+        });
+    }
+
+    fn attend_clients(&mut self) {
+        let spoken = std::mem::take(&mut self.spoken);
+        for client in &spoken {
+            for request in self.control.hear(*client) {
+                let reply = match request {
+                    Ok(request) => self.answer(*client, request),
+                    Err(error) => Reply::refused(error),
+                };
+                self.control.answer(*client, &reply);
+            }
+        }
+        if !spoken.is_empty() {
+            self.unread = self.control.flush();
+        }
+    }
+
+    fn answer(&mut self, client: u64, request: Request) -> Reply {
+        let now = self.clock.now();
+        let done = match request {
+            Request::Status => return Reply::status(self.view(), Proc(&self.bond.status())),
+            Request::Set { option, value } => self.set(&option, &value),
+            Request::Add { member, prio } => match Name::new(&member) {
+                Ok(name) => self.add(&name, prio).inspect(|()| {
+                    self.wanted.insert(name, prio);
+                }),
+                Err(error) => Err(error.to_string()),
+            },
+            Request::Remove { member } => self.remove(&member),
+            Request::Activate { member } => match self.bond.member_named(&member) {
+                Some(id) => self.bond.activate(id, now).map_err(|refusal| refusal.to_string()),
+                None => Err(format!("{member} is no member")),
+            },
+            Request::Events { past, follow } => {
+                if past {
+                    for told in self.past.clone() {
+                        self.control.answer(client, &Reply::event(told));
+                    }
+                }
+                match follow {
+                    true => self.control.follow(client),
+                    false => self.control.finish(client),
+                }
+                Ok(())
+            }
+            Request::Stop => {
+                self.stopping = true;
+                Ok(())
+            }
+        };
+        self.drain();
+        match done {
+            Ok(()) => Reply::done(),
+            Err(why) => Reply::refused(why),
+        }
+    }
+
+    /// Changes an option: the core's, or a member's as `prio=eth0:10`.
+    fn set(&mut self, option: &str, value: &str) -> Result<(), String> {
+        let now = self.clock.now();
+        if option != "prio" {
+            let set = self.bond.set_option(option, value, now);
+            return set.map_err(|refusal| refusal.to_string());
+        }
+        let (member, prio) = value.rsplit_once(':').ok_or("a priority is set as prio=eth0:10")?;
+        let prio = prio.parse().map_err(|_| format!("{prio:?} is no priority"))?;
+        let id = self.bond.member_named(member).ok_or_else(|| format!("{member} is no member"))?;
+        self.bond.set_prio(id, prio, now).map_err(|refusal| refusal.to_string())?;
+        if let Ok(name) = Name::new(member) {
+            self.wanted.insert(name, prio);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, member: &str) -> Result<(), String> {
+        let now = self.clock.now();
+        let known = Name::new(member).is_ok_and(|name| self.wanted.remove(&name).is_some());
+        match self.bond.member_named(member) {
+            Some(id) => self.bond.remove_member(id, now).map_err(|refusal| refusal.to_string()),
+            // It had vanished; now it is not waited for any more.
+            None if known => Ok(()),
+            None => Err(format!("{member} is no member")),
+        }
+    }
+
+    /// How things stand.
+    pub(crate) fn view(&self) -> View {
+        let status = self.bond.status();
+        let there = |name: &&Name| self.bond.member_named(name.as_str()).is_none();
+        let missing = self.wanted.keys().filter(there).map(Name::to_string).collect();
+        let around = Surroundings {
+            since_unix_ms: self.teller.origin_unix_ms,
+            mtu: self.mtu,
+            missing,
+            dropped: self.dropped,
+        };
+        View::new(&status, around, |name| {
+            let port = self.ports.iter().find(|port| port.name.as_str() == name);
+            port.map(|port| port.counters).unwrap_or_default()
+        })
+    }
+}

@@ -1,0 +1,203 @@
+//! What happened to a bond, in words and as values.
+
+use std::fmt;
+
+use holdfast_bond::{Event, MemberId, What};
+use holdfast_core::time::Instant;
+use serde::{Deserialize, Serialize};
+
+/// Something that happened, ready to be told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    /// Milliseconds since 1970.
+    pub(crate) unix_ms: u64,
+    /// Nanoseconds since the bond began.
+    pub(crate) ns: u64,
+    /// The bond.
+    pub(crate) bond: String,
+    /// What kind of thing: `link`, `active`, `carrier`, `announced`, …
+    pub(crate) event: String,
+    /// The member it is about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) member: Option<String>,
+    /// How it was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) from: Option<String>,
+    /// How it is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) to: Option<String>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) why: Option<String>,
+    /// In words.
+    pub(crate) text: String,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  {}: {}", Moment(self.unix_ms), self.bond, self.text)
+    }
+}
+
+/// A time of day, UTC: `2026-11-26 03:54:29.123`.
+pub(crate) struct Moment(pub(crate) u64);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, ms) = (self.0 / 1000, self.0 % 1000);
+        let (year, month, day) = date(seconds / 86_400);
+        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{ms:03}")
+    }
+}
+
+/// Year, month and day of a day counted from 1970: years of 365.2425 days that begin in March, so
+/// that the leap day comes last.
+const fn date(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let day_of_era = shifted % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
+}
+
+/// The parts of a story.
+#[derive(Debug, Default)]
+struct Parts {
+    event: &'static str,
+    member: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    why: Option<String>,
+    text: String,
+}
+
+/// Tells events; knows the bond's name and what its clock began at.
+#[derive(Debug)]
+pub(super) struct Teller {
+    pub(super) bond: String,
+    /// Milliseconds since 1970 at the clock's origin.
+    pub(super) origin_unix_ms: u64,
+}
+
+impl Teller {
+    /// An event of the core. `name` knows members by number, also those that have just left.
+    pub(super) fn tell(&self, event: &Event, name: impl Fn(MemberId) -> String) -> Told {
+        self.told(event.at, parts(&event.what, name))
+    }
+
+    /// Something the driver has to say itself.
+    pub(super) fn note(&self, at: Instant, member: Option<&str>, text: String) -> Told {
+        let member = member.map(str::to_owned);
+        self.told(at, Parts { event: "note", member, text, ..Parts::default() })
+    }
+
+    fn told(&self, at: Instant, parts: Parts) -> Told {
+        let Parts { event, member, from, to, why, text } = parts;
+        Told {
+            unix_ms: self.origin_unix_ms + at.as_nanos() / 1_000_000,
+            ns: at.as_nanos(),
+            bond: self.bond.clone(),
+            event: event.to_owned(),
+            member,
+            from,
+            to,
+            why,
+            text,
+        }
+    }
+}
+
+fn parts(what: &What, name: impl Fn(MemberId) -> String) -> Parts {
+    let plain = |event, text: String| Parts { event, text, ..Parts::default() };
+    match what {
+        What::Added { name, link, .. } => Parts {
+            member: Some(name.clone()),
+            to: Some(link.to_string()),
+            ..plain("added", format!("{name} joined, link {link}"))
+        },
+        What::Removed { name, .. } => {
+            Parts { member: Some(name.clone()), ..plain("removed", format!("{name} left")) }
+        }
+        What::Link { member, from, to, why } => {
+            let name = name(*member);
+            let text = format!("{name}: link {from} -> {to} ({why})");
+            Parts {
+                member: Some(name),
+                from: Some(from.to_string()),
+                to: Some(to.to_string()),
+                why: Some(why.to_string()),
+                ..plain("link", text)
+            }
+        }
+        What::Active { from, to, why } => {
+            let (from, to) = (from.map(&name), to.map(&name));
+            let word = |member: &Option<String>| member.clone().unwrap_or_else(|| "none".into());
+            let text = format!("active {} -> {} ({why})", word(&from), word(&to));
+            Parts {
+                member: to.clone(),
+                from,
+                to,
+                why: Some(why.to_string()),
+                ..plain("active", text)
+            }
+        }
+        What::Carrier { up } => {
+            let state = if *up { "up" } else { "down" };
+            Parts {
+                to: Some(state.to_owned()),
+                ..plain("carrier", format!("the bond's carrier is {state}"))
+            }
+        }
+        What::Announced { member, frames, left } => {
+            let name = name(*member);
+            let text = format!("announced on {name}: {frames} addresses, {left} more times");
+            Parts { member: Some(name), ..plain("announced", text) }
+        }
+        What::GroupsReported { member, groups, left } => {
+            let name = name(*member);
+            let text = format!("groups reported on {name}: {groups}, {left} more times");
+            Parts { member: Some(name), ..plain("groups-reported", text) }
+        }
+        What::BondMac { mac } => {
+            Parts { to: Some(mac.to_string()), ..plain("bond-mac", format!("the bond has {mac}")) }
+        }
+        What::MemberMac { member, mac } => {
+            let name = name(*member);
+            let text = format!("{name} has {mac}");
+            Parts { member: Some(name), to: Some(mac.to_string()), ..plain("member-mac", text) }
+        }
+        What::OptionSet { option, value } => Parts {
+            to: Some(value.clone()),
+            member: None,
+            ..plain("option", format!("{option} is {value}"))
+        },
+        #[allow(unreachable_patterns, reason = "the core may learn to say more")]
+        other => plain("other", format!("{other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_those_of_the_calendar() {
+        for (unix_ms, text) in [
+            (0, "1970-01-01 00:00:00.000"),
+            (951_782_399_999, "2000-02-28 23:59:59.999"),
+            (951_782_400_000, "2000-02-29 00:00:00.000"),
+            (951_868_800_000, "2000-03-01 00:00:00.000"),
+            (4_107_542_400_001, "2100-03-01 00:00:00.001"),
+            (1_795_665_269_123, "2026-11-26 03:54:29.123"),
+        ] {
+            assert_eq!(Moment(unix_ms).to_string(), text);
+        }
+    }
+}
