@@ -244,6 +244,23 @@ fn a_monitor_that_follows_is_told_and_a_deaf_one_holds_nobody_up() {
 }
 
 #[test]
+fn frames_are_hashed_as_the_vectors_say() {
+    let dir = Dir::new();
+    // A UDP packet. layer2 takes the last byte of both addresses and the type: 1 ^ 2 ^ 0x0800.
+    let frame = "525400000001 525400000002 0800 4500001c00004000401100000a0000010a000002 \
+                 0400 0035 0008 0000";
+    std::fs::write(dir.path("layer2"), format!("{frame} = 0x803\n")).unwrap();
+    let said = dir.good("bond hash --policy layer2 --members 2 layer2");
+    assert!(said.contains("0x00000803  1"), "{said}");
+    std::fs::write(dir.path("wrong"), format!("{frame} = 0x804\n")).unwrap();
+    assert!(dir.ends("bond hash -p layer2 wrong", 3).contains("expected 0x00000804"));
+    let json = dir.json("bond hash -p layer2 --json layer2");
+    assert_eq!((&json["frames"][0]["hash"], &json["shares"][1]), (&0x803.into(), &1.into()));
+    dir.fails("bond hash -p layer7 layer2", 64, &["layer7"]);
+    dir.fails("bond hash -p layer2 nothing", 4, &["nothing"]);
+}
+
+#[test]
 fn nonsense_is_refused_before_anything_is_touched() {
     let dir = Dir::new();
     for (line, complaint) in [

@@ -48,6 +48,7 @@ fn help_is_as_reviewed() {
         "bond events",
         "bond stop",
         "bond cleanup",
+        "bond hash",
         "recover",
         "recover search",
         "completions",

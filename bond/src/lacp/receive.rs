@@ -88,7 +88,12 @@ impl Port {
                 self.rx = RxState::PortDisabled;
                 self.matched = false;
             }
-            RxState::PortDisabled => self.matched = false,
+            RxState::PortDisabled => {
+                self.matched = false;
+                // The figure asks for it (IEEE 802.1AX, PORT_DISABLED): without, a port that lost its
+                // link would go on collecting and distributing in name.
+                self.partner.state &= !state::SYNCHRONIZATION;
+            }
             RxState::LacpDisabled => {
                 self.selected = false;
                 self.record_default();

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand, ValueEnum};
 use holdfast_bond::OptionName;
+use holdfast_bond::options::HashPolicy;
 use holdfast_core::net::Mac;
 use holdfast_host::bond::link::Name;
 
@@ -22,7 +23,7 @@ pub(crate) enum BondVerb {
     Run(Box<BondRunArgs>),
     /// Show how a running bond stands
     Status(BondStatusArgs),
-    /// Change options of a running bond, or a member's priority (prio=eth0:10)
+    /// Change options of a running bond, or of a member (prio=eth0:10, actor_port_prio=eth0:9)
     Set(BondSetArgs),
     /// Take interfaces into a running bond
     Add(BondAddArgs),
@@ -36,6 +37,8 @@ pub(crate) enum BondVerb {
     Stop(BondNameArgs),
     /// Put back what bonds that died have left behind
     Cleanup(BondPlaceArgs),
+    /// Tell which member each frame of a capture would leave on
+    Hash(BondHashArgs),
 }
 
 #[derive(Debug, Args)]
@@ -76,7 +79,7 @@ pub(crate) struct BondRunArgs {
     pub(crate) options: OptionArgs,
     #[command(flatten)]
     pub(crate) place: BondPlaceArgs,
-    /// Interfaces, each perhaps with its priority: eth0 or eth0,prio=10
+    /// Interfaces, each perhaps with a priority: eth0; eth0,prio=10; eth0,actor_port_prio=100
     #[arg(value_name = "MEMBER")]
     pub(crate) members: Vec<String>,
 }
@@ -263,7 +266,7 @@ pub(crate) struct BondAddArgs {
     pub(crate) bond: Option<Name>,
     #[command(flatten)]
     pub(crate) place: BondPlaceArgs,
-    /// Interfaces, each perhaps with its priority: eth0 or eth0,prio=10
+    /// Interfaces, each perhaps with a priority: eth0; eth0,prio=10; eth0,actor_port_prio=100
     #[arg(value_name = "MEMBER", required = true)]
     pub(crate) members: Vec<String>,
 }
@@ -299,6 +302,20 @@ pub(crate) struct BondEventsArgs {
     /// Tell what is remembered and end, instead of waiting for what happens
     #[arg(long)]
     pub(crate) past: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BondHashArgs {
+    /// layer2, layer3+4, layer2+3, encap2+3, encap3+4 or vlan+srcmac
+    #[arg(short, long, value_name = "POLICY")]
+    pub(crate) policy: HashPolicy,
+    /// Usable members
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 2,
+        value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) members: u32,
+    /// A pcap file, or frames in hexadecimal, one a line, perhaps with their hash: 0011… = 0x1f
+    #[arg(value_name = "PCAP|VECTORS")]
+    pub(crate) file: PathBuf,
 }
 
 #[cfg(test)]

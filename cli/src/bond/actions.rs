@@ -13,11 +13,12 @@ use rustix::event::epoll;
 use super::cleanup;
 use super::driver::{CONTROL_LANE, DATA_LANE, Driver};
 use super::ports::{self, Port};
+use super::setup::Own;
 use super::traffic::port_of;
 
 impl Driver {
     /// Takes an interface in as a member.
-    pub(super) fn add(&mut self, name: &Name, prio: i32) -> Result<(), String> {
+    pub(super) fn add(&mut self, name: &Name, own: Own) -> Result<(), String> {
         if self.bond.member_named(name.as_str()).is_some() {
             return Err(format!("{name} is a member already"));
         }
@@ -31,7 +32,7 @@ impl Driver {
         let port = Port::open(&mut self.netlink, &mut self.journal, &link, mac, token)
             .map_err(|unfit| unfit.to_string())?;
         let mut new = NewMember::new(name.as_str(), mac, port.link(&self.prober));
-        (new.mtu, new.prio) = (link.mtu, prio);
+        (new.mtu, new.prio, new.port_priority) = (link.mtu, own.prio, own.port_priority);
         self.ports.push(port);
         let now = self.clock.now();
         let added = self.bond.add_member(new, now).map_err(|refusal| refusal.to_string());

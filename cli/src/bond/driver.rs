@@ -28,6 +28,7 @@ use super::control::Control;
 use super::place::Place;
 use super::ports::Port;
 use super::protocol::{Reply, Request};
+use super::setup::Own;
 use super::told::{Teller, Told};
 use super::view::{Surroundings, View};
 
@@ -65,8 +66,8 @@ pub(crate) struct Driver {
     pub(super) journal: Journal,
     pub(super) place: Place,
     pub(super) control: Control,
-    /// Members that belong here by name, with their priority, whether they are there or not.
-    pub(super) wanted: BTreeMap<Name, i32>,
+    /// Members that belong here by name, with their own settings, whether they are there or not.
+    pub(super) wanted: BTreeMap<Name, Own>,
     /// Names by number, also of members that have left.
     pub(super) names: BTreeMap<MemberId, String>,
     pub(super) teller: Teller,
@@ -269,10 +270,13 @@ impl Driver {
         let done = match request {
             Request::Status => return Reply::status(self.view(), Proc(&self.bond.status())),
             Request::Set { option, value } => self.set(&option, &value),
-            Request::Add { member, prio } => match Name::new(&member) {
-                Ok(name) => self.add(&name, prio).inspect(|()| {
-                    self.wanted.insert(name, prio);
-                }),
+            Request::Add { member, prio, actor_port_prio } => match Name::new(&member) {
+                Ok(name) => {
+                    let own = Own { prio, port_priority: actor_port_prio };
+                    self.add(&name, own).inspect(|()| {
+                        self.wanted.insert(name, own);
+                    })
+                }
                 Err(error) => Err(error.to_string()),
             },
             Request::Remove { member } => self.remove(&member),
@@ -304,19 +308,31 @@ impl Driver {
         }
     }
 
-    /// Changes an option: the core's, or a member's as `prio=eth0:10`.
+    /// Changes an option: the core's, or a member's as `prio=eth0:10` and `actor_port_prio=eth0:10`.
     fn set(&mut self, option: &str, value: &str) -> Result<(), String> {
         let now = self.clock.now();
-        if option != "prio" {
-            let set = self.bond.set_option(option, value, now);
+        let option = option.replace('-', "_");
+        if option != "prio" && option != "actor_port_prio" {
+            let set = self.bond.set_option(&option, value, now);
             return set.map_err(|refusal| refusal.to_string());
         }
-        let (member, prio) = value.rsplit_once(':').ok_or("a priority is set as prio=eth0:10")?;
-        let prio = prio.parse().map_err(|_| format!("{prio:?} is no priority"))?;
+        let (member, number) = value
+            .rsplit_once(':')
+            .ok_or_else(|| format!("{option}={value}: a member's is set as {option}=eth0:10"))?;
+        let wrong = |_| format!("{option}={value}: {number:?} is no such number");
         let id = self.bond.member_named(member).ok_or_else(|| format!("{member} is no member"))?;
-        self.bond.set_prio(id, prio, now).map_err(|refusal| refusal.to_string())?;
-        if let Ok(name) = Name::new(member) {
-            self.wanted.insert(name, prio);
+        let known = Name::new(member).ok().and_then(|name| self.wanted.get_mut(&name));
+        let mut own = known.as_ref().map_or_else(Own::default, |own| **own);
+        let set = if option == "prio" {
+            own.prio = number.parse().map_err(wrong)?;
+            self.bond.set_prio(id, own.prio, now)
+        } else {
+            own.port_priority = number.parse().map_err(wrong)?;
+            self.bond.set_port_priority(id, own.port_priority, now)
+        };
+        set.map_err(|refusal| refusal.to_string())?;
+        if let Some(known) = known {
+            *known = own;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::setup::Own;
 use super::told::Told;
 use super::view::View;
 use crate::json::SCHEMA;
@@ -35,6 +36,9 @@ pub(crate) enum Request {
         /// Its priority.
         #[serde(default)]
         prio: i32,
+        /// 802.3ad: its port's priority.
+        #[serde(default = "usual_port_priority")]
+        actor_port_prio: u16,
     },
     /// Let a member go.
     Remove {
@@ -57,6 +61,11 @@ pub(crate) enum Request {
     },
     /// Stop, and put everything back.
     Stop,
+}
+
+/// The kernel's.
+fn usual_port_priority() -> u16 {
+    Own::default().port_priority
 }
 
 /// What the bond says to that.
@@ -127,7 +136,10 @@ mod tests {
                 r#"{"verb":"set","option":"miimon","value":"50"}"#,
                 Request::Set { option: "miimon".into(), value: "50".into() },
             ),
-            (r#"{"verb":"add","member":"eth2"}"#, Request::Add { member: "eth2".into(), prio: 0 }),
+            (
+                r#"{"verb":"add","member":"eth2"}"#,
+                Request::Add { member: "eth2".into(), prio: 0, actor_port_prio: 255 },
+            ),
             (r#"{"verb":"events","follow":true}"#, Request::Events { past: false, follow: true }),
             (r#"{"verb":"stop"}"#, Request::Stop),
         ];

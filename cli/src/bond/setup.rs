@@ -27,7 +27,23 @@ use crate::exit::Failure;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) name: Name,
+    pub(crate) own: Own,
+}
+
+/// A member's own settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Own {
+    /// The higher, the better.
     pub(crate) prio: i32,
+    /// 802.3ad: the port's priority.
+    pub(crate) port_priority: u16,
+}
+
+impl Default for Own {
+    /// The kernel's.
+    fn default() -> Self {
+        Self { prio: 0, port_priority: 255 }
+    }
 }
 
 /// A bond as it was asked for.
@@ -131,7 +147,7 @@ impl Driver {
             journal,
             place: place.clone(),
             control,
-            wanted: plan.members.iter().map(|one| (one.name.clone(), one.prio)).collect(),
+            wanted: plan.members.iter().map(|one| (one.name.clone(), one.own)).collect(),
             names: BTreeMap::new(),
             teller: Teller { bond: plan.name.to_string(), origin_unix_ms },
             past: VecDeque::new(),
@@ -177,7 +193,7 @@ impl Driver {
         let now = self.clock.now();
         self.bond.set_mtu(self.mtu, now);
         for one in &plan.members {
-            self.add(&one.name, one.prio).map_err(Failure::error)?;
+            self.add(&one.name, one.own).map_err(Failure::error)?;
         }
         self.netlink.set_up(tap, true).map_err(failed(&plan.name))?;
         self.look_around();

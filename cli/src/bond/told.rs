@@ -6,6 +6,8 @@ use holdfast_bond::{Event, MemberId, What};
 use holdfast_core::time::Instant;
 use serde::{Deserialize, Serialize};
 
+use super::view::words;
+
 /// Something that happened, ready to be told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Told {
@@ -178,8 +180,26 @@ fn parts(what: &What, name: impl Fn(MemberId) -> String) -> Parts {
             member: None,
             ..plain("option", format!("{option} is {value}"))
         },
-        #[allow(unreachable_patterns, reason = "the core may learn to say more")]
-        other => plain("other", format!("{other:?}")),
+        What::Damped { member, out } => {
+            let name = name(*member);
+            let text = match out {
+                true => format!("{name} flaps and is kept out"),
+                false => format!("{name} may be used again"),
+            };
+            Parts { member: Some(name), ..plain("damped", text) }
+        }
+        What::Aggregator { from, to } => {
+            let word = |id: &Option<u16>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+            let (from, to) = (word(from), word(to));
+            let text = format!("aggregator {from} -> {to}");
+            Parts { from: Some(from), to: Some(to), ..plain("aggregator", text) }
+        }
+        What::Lacp { member, receive, mux } => {
+            let name = name(*member);
+            let (receive, mux) = (words(receive), words(mux));
+            let text = format!("{name}: LACP receive {receive}, mux {mux}");
+            Parts { member: Some(name), to: Some(mux), ..plain("lacp", text) }
+        }
     }
 }
 

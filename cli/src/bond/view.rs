@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_bond::{LinkState, Status};
+use holdfast_bond::wire::lacpdu::state;
+use holdfast_bond::{LinkState, PortStatus, Status};
 use holdfast_core::net::Duplex;
 use serde::{Deserialize, Serialize};
 
@@ -28,11 +29,45 @@ pub(crate) struct View {
     pub(crate) active: Option<String>,
     /// Every option in force, by the kernel's name.
     pub(crate) options: BTreeMap<String, String>,
+    /// 802.3ad: the aggregate.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) lacp: Option<Lacp>,
     pub(crate) members: Vec<Member>,
     /// Members that vanished and are taken back when they return.
     pub(crate) missing: Vec<String>,
     /// Frames of the stack that no member took.
     pub(crate) dropped: u64,
+}
+
+/// The aggregate, seen from our side.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Lacp {
+    pub(crate) system: String,
+    pub(crate) system_priority: u16,
+    /// The number of the aggregator in use.
+    pub(crate) aggregator: Option<u16>,
+    /// Its ports that have a link.
+    pub(crate) ports: usize,
+    /// The other end; `None` if nobody answers.
+    pub(crate) partner: Option<String>,
+}
+
+/// A port of the aggregate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LacpPort {
+    pub(crate) aggregator: Option<u16>,
+    /// That is the one in use.
+    pub(crate) in_active: bool,
+    pub(crate) collecting: bool,
+    pub(crate) distributing: bool,
+    /// A partner has been heard, and has not expired.
+    pub(crate) partner_known: bool,
+    pub(crate) partner: String,
+    pub(crate) receive: String,
+    pub(crate) mux: String,
+    pub(crate) port_priority: u16,
+    pub(crate) lacpdus_received: u64,
+    pub(crate) lacpdus_sent: u64,
 }
 
 /// One member.
@@ -52,6 +87,11 @@ pub(crate) struct Member {
     pub(crate) prio: i32,
     pub(crate) mac: String,
     pub(crate) permanent_mac: String,
+    /// Kept out because it flaps.
+    pub(crate) damped: bool,
+    /// 802.3ad: the port.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) lacp: Option<LacpPort>,
     pub(crate) frames_received: u64,
     pub(crate) frames_delivered: u64,
     pub(crate) frames_missed: u64,
@@ -95,6 +135,7 @@ impl View {
             primary: status.primary.clone(),
             active: status.active.clone(),
             options: options.collect(),
+            lacp: lacp(status),
             members: status.members.iter().map(|one| member(one, counters(&one.name))).collect(),
             missing: around.missing,
             dropped: around.dropped,
@@ -128,6 +169,14 @@ impl View {
         if let Some(primary) = &self.primary {
             lines
                 .push(format!("primary: {primary}, reselect {}", self.options["primary_reselect"]));
+        }
+        if let Some(lacp) = &self.lacp {
+            let partner = lacp.partner.as_deref().unwrap_or("nobody");
+            let number = lacp.aggregator.map_or_else(|| "none".to_owned(), |id| id.to_string());
+            let Lacp { ports, system, .. } = lacp;
+            lines.push(format!(
+                "aggregator: {number}, {ports} ports with a link; system {system}, partner {partner}"
+            ));
         }
         let mut rows = vec![row![
             "", "member", "link", "speed", "failures", "prio", "address", "received", "sent"
@@ -182,6 +231,51 @@ impl View {
     }
 }
 
+fn lacp(status: &Status) -> Option<Lacp> {
+    let lacp = status.lacp.as_ref()?;
+    let active = lacp.active.as_ref();
+    let partner = active.map(|active| active.partner).filter(|partner| partner.is_station());
+    Some(Lacp {
+        system: lacp.system.to_string(),
+        system_priority: lacp.system_priority,
+        aggregator: active.map(|active| active.id),
+        ports: active.map_or(0, |active| active.ports),
+        partner: partner.map(|partner| partner.to_string()),
+    })
+}
+
+fn port(port: &PortStatus) -> LacpPort {
+    let PortStatus { actor, partner, .. } = port;
+    let lost = actor.has(state::DEFAULTED) || actor.has(state::EXPIRED);
+    LacpPort {
+        aggregator: port.aggregator,
+        in_active: port.in_active,
+        collecting: actor.has(state::COLLECTING),
+        distributing: actor.has(state::DISTRIBUTING),
+        partner_known: partner.system.is_station() && !lost,
+        partner: partner.system.to_string(),
+        receive: words(&port.receive),
+        mux: words(&port.mux),
+        port_priority: actor.port_priority,
+        lacpdus_received: port.received,
+        lacpdus_sent: port.sent,
+    }
+}
+
+/// A state's name as the standard's figures write it: `CollectingDistributing` is
+/// `collecting distributing`.
+pub(super) fn words(state: &impl std::fmt::Debug) -> String {
+    let name = format!("{state:?}");
+    let mut words = String::with_capacity(name.len() + 2);
+    for (at, letter) in name.char_indices() {
+        if at > 0 && letter.is_uppercase() {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
+}
+
 fn member(status: &holdfast_bond::MemberStatus, counters: Counters) -> Member {
     let duplex = |duplex| match duplex {
         Duplex::Full => "full".to_owned(),
@@ -199,6 +293,8 @@ fn member(status: &holdfast_bond::MemberStatus, counters: Counters) -> Member {
         prio: status.prio,
         mac: status.mac.to_string(),
         permanent_mac: status.permanent_mac.to_string(),
+        damped: status.damped,
+        lacp: status.port.as_ref().map(port),
         frames_received: counters.received,
         frames_delivered: counters.delivered,
         frames_missed: counters.missed,

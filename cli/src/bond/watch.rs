@@ -80,8 +80,8 @@ impl Driver {
             // A name taken twice cannot be: the kernel has seen to that.
             let _ = self.bond.rename_member(id, link.name.as_str(), now);
             self.names.insert(id, link.name.to_string());
-            if let Some(prio) = self.wanted.remove(&before) {
-                self.wanted.insert(link.name.clone(), prio);
+            if let Some(own) = self.wanted.remove(&before) {
+                self.wanted.insert(link.name.clone(), own);
             }
             let text = format!("{before} is called {} now", link.name);
             self.note(Some(&link.name), text);
@@ -109,8 +109,8 @@ impl Driver {
         if self.bond.member_named(name.as_str()).is_some() {
             return;
         }
-        let prio = self.wanted.get(name).copied().unwrap_or(0);
-        if let Err(why) = self.add(name, prio) {
+        let own = self.wanted.get(name).copied().unwrap_or_default();
+        if let Err(why) = self.add(name, own) {
             self.note(Some(name), format!("not taken back: {why}"));
         }
     }

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use holdfast_bond::options::HashPolicy;
 use holdfast_bond::{OptionName, Options};
 use holdfast_host::bond::link::Name;
 
-use crate::args::bond::{BondPlaceArgs, BondRunArgs, BondVerb, FormatWord};
+use crate::args::bond::{BondHashArgs, BondPlaceArgs, BondRunArgs, BondVerb, FormatWord};
 use crate::bond::protocol::Request;
-use crate::bond::setup::{Plan, Wanted};
+use crate::bond::setup::{Own, Plan, Wanted};
 use crate::exit::Failure;
 
 /// What to do with bonds, understood.
@@ -31,6 +32,7 @@ pub(crate) enum Bond {
     Cleanup {
         run_dir: Option<PathBuf>,
     },
+    Hash(Hash),
 }
 
 /// A bond to be run.
@@ -38,6 +40,14 @@ pub(crate) enum Bond {
 pub(crate) struct Run {
     pub(crate) plan: Plan,
     pub(crate) quiet: bool,
+}
+
+/// Frames to be hashed.
+#[derive(Debug)]
+pub(crate) struct Hash {
+    pub(crate) policy: HashPolicy,
+    pub(crate) members: u32,
+    pub(crate) file: PathBuf,
 }
 
 /// The bond that is meant.
@@ -67,8 +77,12 @@ impl TryFrom<BondVerb> for Bond {
             BondVerb::Set(args) => set(args.words, args.place)?,
             BondVerb::Add(args) => {
                 let wanted = |word: &String| {
-                    let Wanted { name, prio } = member(word)?;
-                    Ok(Request::Add { member: name.to_string(), prio })
+                    let Wanted { name, own } = member(word)?;
+                    Ok(Request::Add {
+                        member: name.to_string(),
+                        prio: own.prio,
+                        actor_port_prio: own.port_priority,
+                    })
                 };
                 let requests: Result<_, Failure> = args.members.iter().map(wanted).collect();
                 Self::Order { whom: Whom::new(args.bond, args.place), requests: requests? }
@@ -90,6 +104,9 @@ impl TryFrom<BondVerb> for Bond {
                 requests: vec![Request::Stop],
             },
             BondVerb::Cleanup(place) => Self::Cleanup { run_dir: place.run_dir },
+            BondVerb::Hash(BondHashArgs { policy, members, file }) => {
+                Self::Hash(Hash { policy, members, file })
+            }
         })
     }
 }
@@ -107,7 +124,7 @@ fn set(mut words: Vec<String>, place: BondPlaceArgs) -> Result<Bond, Failure> {
     }
     let request = |word: &String| {
         let (option, value) = pair(word)?;
-        if option != "prio" {
+        if !matches!(option, "prio" | "actor_port_prio" | "actor-port-prio") {
             known(option)?;
         }
         Ok(Request::Set { option: option.to_owned(), value: value.to_owned() })
@@ -126,22 +143,27 @@ fn known(option: &str) -> Result<OptionName, Failure> {
         .map_err(|error: holdfast_bond::options::UnknownOption| Failure::usage(error.to_string()))
 }
 
-/// `eth0` or `eth0,prio=10`.
+/// `eth0`, `eth0,prio=10`, `eth0,actor_port_prio=100`.
 fn member(word: &str) -> Result<Wanted, Failure> {
     let mut parts = word.split(',');
     let name = parts.next().unwrap_or_default();
     let name = Name::new(name).map_err(|error| Failure::usage(error.to_string()))?;
-    let mut prio = 0;
+    let mut own = Own::default();
     for part in parts {
-        prio = match part.split_once('=') {
-            Some(("prio", number)) => number.parse().ok(),
-            _ => None,
+        let set = match part.split_once('=') {
+            Some(("prio", number)) => number.parse().map(|number| own.prio = number).is_ok(),
+            Some(("actor_port_prio" | "actor-port-prio", number)) => {
+                number.parse().map(|number| own.port_priority = number).is_ok()
+            }
+            _ => false,
+        };
+        if !set {
+            return Err(Failure::usage(format!(
+                "{word}: a member is written eth0; eth0,prio=10; or eth0,actor_port_prio=100"
+            )));
         }
-        .ok_or_else(|| {
-            Failure::usage(format!("{word}: a member is written eth0 or eth0,prio=10"))
-        })?;
     }
-    Ok(Wanted { name, prio })
+    Ok(Wanted { name, own })
 }
 
 /// What a bond is made of, from a file or from the command line.
@@ -225,22 +247,29 @@ fn parse_file(text: &str) -> Result<Sketch, String> {
 
 fn file_member(value: &toml::Value) -> Result<Wanted, String> {
     let named = |name: &str| Name::new(name).map_err(|error| error.to_string());
-    match value {
-        toml::Value::String(name) => Ok(Wanted { name: named(name)?, prio: 0 }),
-        toml::Value::Table(table) => {
-            if let Some(odd) = table.keys().find(|key| *key != "name" && *key != "prio") {
-                return Err(format!("members: {odd} is neither name nor prio"));
+    let table = match value {
+        toml::Value::String(name) => return Ok(Wanted { name: named(name)?, own: Own::default() }),
+        toml::Value::Table(table) => table,
+        other => return Err(format!("members: a {} is no member", other.type_str())),
+    };
+    let name = table.get("name").and_then(toml::Value::as_str).unwrap_or_default();
+    let mut own = Own::default();
+    for (key, value) in table {
+        let number = value.as_integer();
+        let set = match key.replace('-', "_").as_str() {
+            "name" => true,
+            "prio" => number.and_then(|n| i32::try_from(n).ok()).map(|n| own.prio = n).is_some(),
+            "actor_port_prio" => {
+                let number = number.and_then(|number| u16::try_from(number).ok());
+                number.map(|number| own.port_priority = number).is_some()
             }
-            let name = table.get("name").and_then(toml::Value::as_str).unwrap_or_default();
-            let prio = match table.get("prio") {
-                None => Some(0),
-                Some(prio) => prio.as_integer().and_then(|prio| i32::try_from(prio).ok()),
-            };
-            let prio = prio.ok_or_else(|| format!("members: {name}: prio is a number"))?;
-            Ok(Wanted { name: named(name)?, prio })
+            _ => false,
+        };
+        if !set {
+            return Err(format!("members: {name}: {key} is no name, prio or actor_port_prio"));
         }
-        other => Err(format!("members: a {} is no member", other.type_str())),
     }
+    Ok(Wanted { name: named(name)?, own })
 }
 
 fn file_value(key: &str, value: &toml::Value) -> Result<String, String> {
@@ -281,7 +310,7 @@ mod tests {
             assert!(pairs.contains(&pair.to_owned()), "{pair} in {pairs:?}");
         }
         let members: Vec<_> =
-            sketch.members.iter().map(|one| (one.name.as_str(), one.prio)).collect();
+            sketch.members.iter().map(|one| (one.name.as_str(), one.own.prio)).collect();
         assert_eq!(members, [("eth0", 0), ("eth1", -3)]);
         for wrong in [
             "moed = 1",
@@ -297,9 +326,19 @@ mod tests {
 
     #[test]
     fn members_may_carry_a_priority() {
-        assert_eq!(member("eth0").unwrap().prio, 0);
-        assert_eq!(member("eth0,prio=-5").unwrap().prio, -5);
-        for wrong in ["", "eth0,", "eth0,prio", "eth0,prio=x", "eth0,weight=1", "a b"] {
+        assert_eq!(member("eth0").unwrap().own.prio, 0);
+        assert_eq!(member("eth0,prio=-5").unwrap().own.prio, -5);
+        let own = member("eth0,prio=1,actor_port_prio=9").unwrap().own;
+        assert_eq!((own.prio, own.port_priority), (1, 9));
+        for wrong in [
+            "",
+            "eth0,",
+            "eth0,prio",
+            "eth0,prio=x",
+            "eth0,weight=1",
+            "eth0,actor_port_prio=65536",
+            "a b",
+        ] {
             assert!(member(wrong).is_err(), "{wrong}");
         }
     }

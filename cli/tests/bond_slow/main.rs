@@ -18,6 +18,7 @@ mod network;
 mod announce;
 mod delays;
 mod failover;
+mod lacp;
 mod prio;
 mod sniff;
 mod stacks;
@@ -94,6 +95,7 @@ fn scenarios() -> Vec<Scenario> {
     validate::add(&mut all);
     announce::add(&mut all);
     stacks::add(&mut all);
+    lacp::add(&mut all);
     all
 }
 

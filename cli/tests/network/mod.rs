@@ -187,6 +187,46 @@ impl Drop for RunDir {
 impl Ground {
     /// Lays a ground with so many members, or says why the test is skipped.
     pub(crate) fn lay(members: usize) -> Option<Self> {
+        let ground = Self::bare()?;
+        ground.connect(members);
+        Some(ground)
+    }
+
+    /// Host and client connected by so many cables, `eth0`, `eth1`, … at either end.
+    pub(crate) fn lay_direct(cables: usize) -> Option<Self> {
+        let ground = Self::bare()?;
+        let pid = ground.client.pid();
+        for cable in 0..cables {
+            ground
+                .host
+                .run(&format!("ip link add eth{cable} type veth peer name eth{cable} netns {pid}"));
+        }
+        Some(ground)
+    }
+
+    /// The same, but each cable goes through a bridge of its own, `br0`, `br1`, …, that passes LACP
+    /// on: `p0` is its port to the host, `q0` the one to the client.
+    pub(crate) fn lay_through_bridges(cables: usize) -> Option<Self> {
+        let ground = Self::bare()?;
+        let Self { host, switch, client, .. } = &ground;
+        let pid = switch.pid();
+        for cable in 0..cables {
+            host.run(&format!("ip link add eth{cable} type veth peer name p{cable} netns {pid}"));
+            client.run(&format!("ip link add eth{cable} type veth peer name q{cable} netns {pid}"));
+            switch.run(&format!("ip link add br{cable} type bridge forward_delay 0"));
+            switch.run(&format!("ip link set br{cable} up"));
+            for port in ["p", "q"] {
+                switch.run(&format!("ip link set {port}{cable} master br{cable}"));
+                let mask = "type bridge_slave group_fwd_mask 4";
+                switch.run(&format!("ip link set {port}{cable} {mask}"));
+                switch.run(&format!("ip link set {port}{cable} up"));
+            }
+        }
+        Some(ground)
+    }
+
+    /// Three namespaces without a cable.
+    fn bare() -> Option<Self> {
         for program in ["ip -V", "tc -V", "ping -V", "unshare --version", "nsenter --version"] {
             let (name, flag) = program.split_once(' ').expect("two words");
             if Command::new(name).arg(flag).output().is_err() {
@@ -204,9 +244,7 @@ impl Ground {
         }
         let (switch, client) = (host.beside()?, host.beside()?);
         let dir = RunDir(std::env::temp_dir().join(format!("holdfast-net-{}", host.pid())));
-        let ground = Self { host, switch, client, dir };
-        ground.connect(members);
-        Some(ground)
+        Some(Self { host, switch, client, dir })
     }
 
     fn connect(&self, members: usize) {
@@ -243,9 +281,7 @@ impl Ground {
 
     /// The command, inside the host.
     pub(crate) fn holdfast(&self, words: &str) -> Command {
-        let binary = env!("CARGO_BIN_EXE_holdfast");
-        let dir = self.run_dir().display();
-        self.host.command(&format!("{binary} bond {words} --run-dir {dir}"))
+        holdfast(&self.host, self.run_dir(), words)
     }
 
     /// Starts a bond and waits until it runs. Gives it its addresses.
@@ -260,25 +296,19 @@ impl Ground {
     /// Starts a bond of this name and waits until it runs.
     #[track_caller]
     pub(crate) fn bare_bond(&self, name: &str, words: &str) -> Bond<'_> {
-        let mut command = self.holdfast(&format!("run --name {name} {words}"));
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().expect("nsenter runs");
-        let mut bond = Bond {
-            ground: self,
-            name: name.to_owned(),
-            child: Some(child),
-            words: words.to_owned(),
-        };
-        let start = Instant::now();
-        while !self
-            .holdfast(&format!("status {name}"))
-            .output()
-            .is_ok_and(|output| output.status.code().is_some_and(|code| code < 3))
-        {
-            assert!(bond.lives() && start.elapsed() < PATIENCE, "{words}: {}", bond.last_words());
-            sleep(Duration::from_millis(10));
-        }
-        bond
+        Bond::start(&self.host, self.run_dir(), name, words)
+    }
+
+    /// The same in the client's namespace, as the partner of one in the host's.
+    #[track_caller]
+    pub(crate) fn partner(&self, name: &str, words: &str) -> Bond<'_> {
+        Bond::start(&self.client, self.run_dir(), name, words)
+    }
+
+    /// Gives the partner called `bond0` the client's addresses.
+    pub(crate) fn give_addresses(&self) {
+        self.client.run("ip address add 10.9.0.2/24 dev bond0");
+        self.client.run("ip address add 2001:db8::2/64 dev bond0 nodad");
     }
 
     /// The cable of a member is pulled out, or put in: the host sees no carrier.
@@ -340,13 +370,45 @@ impl Answers {
 /// A bond that runs on a ground. It is ended with the test.
 #[derive(Debug)]
 pub(crate) struct Bond<'a> {
-    ground: &'a Ground,
+    namespace: &'a Namespace,
+    run_dir: &'a Path,
     pub(crate) name: String,
     child: Option<Child>,
     words: String,
 }
 
-impl Bond<'_> {
+/// The command, inside a namespace.
+fn holdfast(namespace: &Namespace, run_dir: &Path, words: &str) -> Command {
+    let (binary, dir) = (env!("CARGO_BIN_EXE_holdfast"), run_dir.display());
+    namespace.command(&format!("{binary} bond {words} --run-dir {dir}"))
+}
+
+impl<'a> Bond<'a> {
+    #[track_caller]
+    fn start(namespace: &'a Namespace, run_dir: &'a Path, name: &str, words: &str) -> Self {
+        let mut command = holdfast(namespace, run_dir, &format!("run --name {name} {words}"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = Some(command.spawn().expect("nsenter runs"));
+        let (name, words) = (name.to_owned(), words.to_owned());
+        let mut bond = Self { namespace, run_dir, name, child, words };
+        let start = Instant::now();
+        loop {
+            let asked = bond.command(&format!("status {}", bond.name)).output();
+            if asked.is_ok_and(|output| output.status.code().is_some_and(|code| code < 3)) {
+                return bond;
+            }
+            let lives = bond.lives() && start.elapsed() < PATIENCE;
+            if !lives {
+                panic!("{}: {}", bond.words.clone(), bond.last_words());
+            }
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn command(&self, words: &str) -> Command {
+        holdfast(self.namespace, self.run_dir, words)
+    }
+
     fn lives(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
@@ -362,8 +424,7 @@ impl Bond<'_> {
     /// How it stands, in JSON.
     #[track_caller]
     pub(crate) fn status(&self) -> serde_json::Value {
-        let output =
-            self.ground.holdfast(&format!("status {} --json", self.name)).output().unwrap();
+        let output = self.command(&format!("status {} --json", self.name)).output().unwrap();
         serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{}: {error}: {output:?}", self.words))
     }
@@ -409,15 +470,21 @@ impl Bond<'_> {
     /// Another verb, which must end well; what it says.
     #[track_caller]
     pub(crate) fn verb(&self, words: &str) -> String {
-        let output = self.ground.holdfast(words).output().unwrap();
+        let output = self.command(words).output().unwrap();
         assert!(output.status.success(), "{words}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Another verb; what it says, however it ends.
+    pub(crate) fn says(&self, words: &str) -> String {
+        let output = self.command(words).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Another verb, which must fail and complain about this.
     #[track_caller]
     pub(crate) fn refuses(&self, words: &str, complaint: &str) {
-        let output = self.ground.holdfast(words).output().unwrap();
+        let output = self.command(words).output().unwrap();
         let err = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(4), "{words}: {output:?}");
         assert!(err.contains(complaint), "{words}: no {complaint:?} in {err}");

@@ -1,5 +1,6 @@
 //! `holdfast bond`: bonds of network interfaces.
 
+mod hash;
 mod run;
 
 use std::io;
@@ -22,6 +23,7 @@ pub(super) fn run(job: &Bond, report: &Report) -> Outcome {
         Bond::Status { whom, format } => status(whom, *format, report),
         Bond::Order { whom, requests } => order(whom, requests, report),
         Bond::Events { whom, past } => events(whom, *past, report),
+        Bond::Hash(config) => hash::run(config, report),
         Bond::Cleanup { run_dir } => clean_up(run_dir.as_deref(), report),
     }
 }
