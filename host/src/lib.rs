@@ -12,6 +12,7 @@
 //! - Looking: [`signature`] says what a device carries, [`zeros`] where it is known to be empty,
 //!   [`image::Image`] maps a whole image into memory.
 //! - Serving: [`nbd`] offers any device to network block clients, [`socket`] makes private sockets.
+//! - Waiting: [`watch`] is a set of descriptors that devices wait for.
 //! - Chance: [`random`] makes UUIDs and seeds.
 //! - Networks: [`bond`] makes TAP interfaces and hears the members of a bond.
 //! - Patience: [`interrupt`] hears Ctrl-C.
@@ -37,6 +38,7 @@ pub mod socket;
 mod sys;
 mod transfer;
 pub mod uring;
+pub mod watch;
 pub mod zeros;
 
 #[cfg(test)]

@@ -410,3 +410,27 @@ fn bytes_that_wait_for_a_path_are_bounded_and_one_request_always_may() {
     );
     assert!(world.map.submit(world.now, more).is_err(), "8 KiB wait already");
 }
+
+#[test]
+fn a_flush_that_cannot_write_again_fails_and_the_next_one_still_knows() {
+    let settings = Settings { no_path: NoPath::For(secs(3)), ..ours() };
+    let mut world = World::up(settings, 2);
+    world.write(8, 4);
+    world.run_for(ms(20));
+    for path in &mut world.paths {
+        path.io(Io::Fails(Fault::Transport));
+        path.says = Some(Ready::Down("dead".into()));
+    }
+    let first = world.flush();
+    world.run_for(secs(10));
+    assert!(world.answer(first).is_some_and(|(_, result)| result.is_err()));
+    world.paths[1].io(Io::Works);
+    world.paths[1].says = Some(Ready::Up);
+    world.run_for(secs(20));
+    let from = world.now;
+    let second = world.flush();
+    world.run_for(secs(1));
+    assert_eq!(world.answer(second).map(|(_, r)| r), Some(Ok(())), "{:?}", world.map.status());
+    let sent = world.sent_since(from);
+    assert_eq!(sent[..2], [(1, "write 8"), (1, "flush 0")], "then only checks: {sent:?}");
+}

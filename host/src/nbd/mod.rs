@@ -4,13 +4,17 @@
 //! - [`wire`] knows the bytes, [`export`] what is offered;
 //! - [`session`] is one client's conversation, a core without I/O: bytes in, asks out, answers in,
 //!   bytes out;
-//! - [`server`] owns the sockets and carries asks to the device and answers home.
+//! - [`server`] owns the sockets and carries asks to the device and answers home;
+//! - [`client`] is the other end: a server's export as a device, and [`client_session`] its side of
+//!   the conversation, without I/O.
 //!
 //! Offered are the fixed newstyle handshake with `GO`, `INFO` and `LIST`, structured replies,
 //! extended headers, block sizes, flush, FUA, trim, write-zeroes, cache and block status. TLS is
 //! not.
 
 mod buffers;
+pub mod client;
+pub mod client_session;
 pub mod export;
 mod negotiation;
 pub mod server;
@@ -18,6 +22,7 @@ pub mod session;
 mod transmission;
 pub mod wire;
 
+pub use client::{NbdDisk, Target};
 pub use export::{Context, Export, Extent, Offer};
 pub use server::{Address, Server};
 pub use session::{Ask, AskTag, Session};

@@ -28,6 +28,7 @@ use super::session::{Ask, AskTag, Limits, Session};
 use super::transmission::MAX_EXTENTS;
 use crate::clock::Wakeup;
 use crate::socket;
+use crate::watch::Watch;
 
 /// Where clients connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +100,7 @@ struct Client {
 /// What an event of the epoll set is about, as a number it can carry: listeners count from 0,
 /// clients are keys with the highest bit set.
 const BELL: u64 = u64::MAX >> 1;
+const WATCH: u64 = BELL - 1;
 const CLIENT: u64 = 1 << 63;
 
 impl Server {
@@ -120,6 +122,12 @@ impl Server {
             leaving: false,
             moved: true,
         })
+    }
+
+    /// Wakes for whatever the device waits for, too.
+    pub fn watch(&mut self, watch: &Watch) -> io::Result<()> {
+        let event = epoll::EventData::new_u64(WATCH);
+        Ok(epoll::add(&self.epoll, watch, event, epoll::EventFlags::IN)?)
     }
 
     /// Listens at an address; the address, with the port the system chose if it was 0.
@@ -225,6 +233,8 @@ impl Server {
         use epoll::EventFlags;
         if about == BELL {
             self.bell.clear();
+        } else if about == WATCH {
+            // The device looks for itself when it is polled.
         } else if about & CLIENT == 0 {
             self.accept(about as usize, now);
         } else if let Some(client) = self.clients.get_mut(Key::from_bits(about & !CLIENT)) {

@@ -260,6 +260,31 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// An option, as a client sends it.
+pub fn put_option(out: &mut Vec<u8>, option: u32, data: &[u8]) {
+    out.extend(OPTION_MAGIC.to_be_bytes());
+    out.extend(option.to_be_bytes());
+    out.extend((data.len() as u32).to_be_bytes());
+    out.extend(data);
+}
+
+/// A request's compact header; a write's data follow.
+pub fn put_request(
+    out: &mut Vec<u8>,
+    flags: u16,
+    command: u16,
+    cookie: u64,
+    offset: u64,
+    bytes: u32,
+) {
+    out.extend(REQUEST_MAGIC.to_be_bytes());
+    out.extend(flags.to_be_bytes());
+    out.extend(command.to_be_bytes());
+    out.extend(cookie.to_be_bytes());
+    out.extend(offset.to_be_bytes());
+    out.extend(bytes.to_be_bytes());
+}
+
 /// An answer to an option.
 pub fn put_option_reply(out: &mut Vec<u8>, option: u32, kind: u32, data: &[u8]) {
     out.extend(OPTION_REPLY_MAGIC.to_be_bytes());

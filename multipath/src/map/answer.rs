@@ -165,6 +165,9 @@ impl<X: Defects> Map<X> {
     fn written(&mut self, job: Key, path: usize, session: u64, claim: u64) {
         self.number += 1;
         let job = &self.jobs[job];
+        if !self.unflushed.is_empty() {
+            self.unflushed.cut(&job.range());
+        }
         let contents = match &job.body {
             Body::Write(_, Durability::Fua) => return,
             Body::Write(data, Durability::Cached) => Some(Contents::Data(data.clone())),

@@ -29,6 +29,11 @@ impl<X: Defects> Map<X> {
             self.finish(key, Err(Fault::Transport), None);
             return;
         }
+        if self.replaying > 0 {
+            // What another flush writes again is to be covered by this one, too.
+            self.flush_waiters.push(key);
+            return;
+        }
         if !self.unflushed.is_empty() && self.replay(key, flushing.upto) {
             return;
         }
@@ -112,9 +117,13 @@ impl<X: Defects> Map<X> {
         if !attempt.is_live() {
             return;
         }
-        if let Some(flushing) = self.flushing(job) {
+        if result.is_ok()
+            && let Some(flushing) = self.flushing(job)
+        {
             flushing.asked &= !(1 << path);
-            flushing.done |= u64::from(result.is_ok()) << path;
+            flushing.done |= 1 << path;
+        } else {
+            self.flush_failed(job, path);
         }
         match result {
             Ok(()) => {}
@@ -130,23 +139,43 @@ impl<X: Defects> Map<X> {
         self.step_flush(job);
     }
 
-    /// A path's part of a flush was given up.
+    /// A path's part of a flush has failed. What it was to cover may have been replaced since by
+    /// newer writes in other caches: those are to be flushed, too.
     pub(super) fn flush_failed(&mut self, job: Key, path: usize) {
+        let number = self.number;
         if let Some(flushing) = self.flushing(job) {
             flushing.asked &= !(1 << path);
+            flushing.done = 0;
+            flushing.upto = number;
         }
     }
 
     /// Writes again what no flush can reach; whether there is anything to wait for.
     fn replay(&mut self, flush: Key, upto: u64) -> bool {
-        let paths = &self.paths;
-        let out_of_reach = |record: &Record| {
+        let Self { paths, claims, unflushed, .. } = self;
+        let mut busy = false;
+        let out_of_reach = |start: u64, record: &Record| {
             let path = &paths[record.path];
-            record.number <= upto && !(path.is_active() && path.session == record.session)
+            if record.number > upto || path.is_active() && path.session == record.session {
+                return false;
+            }
+            // A write under way may be replacing it; then that is to be flushed in its place.
+            // If one has failed and may still land, nothing is known of the range as it is.
+            let Some(at) = claims.conflict(&(start..record.end)) else { return true };
+            let Some(claim) = claims.get(at) else { return true };
+            let own = at == start && claim.id == record.claim && claim.end == record.end;
+            busy |= claim.job.is_some();
+            own && claim.job.is_none()
         };
-        let lost = self.unflushed.take_lost(out_of_reach);
-        if lost.is_empty() || self.defects.has(Defect::UnreachableCacheForgotten) {
+        let lost = unflushed.take_lost(out_of_reach);
+        if self.defects.has(Defect::UnreachableCacheForgotten) {
             return false;
+        }
+        if lost.is_empty() {
+            if busy {
+                self.claim_waiters.push(flush);
+            }
+            return busy;
         }
         let mut jobs = Vec::new();
         for (sector, record) in lost {
@@ -157,9 +186,12 @@ impl<X: Defects> Map<X> {
             };
             let bytes = sectors * holdfast_core::size::SECTOR_BYTES;
             self.events.push_back(Event::Replayed { path: record.path, bytes });
-            let job = Job::new(Origin::Replay { flush }, sector, body, self.now);
-            jobs.push((self.jobs.insert(job), record.claim));
+            let Record { path, session, number, claim, .. } = record;
+            let origin = Origin::Replay { flush, path, session, number, claim };
+            let job = Job::new(origin, sector, body, self.now);
+            jobs.push((self.jobs.insert(job), claim));
         }
+        self.replaying += jobs.len();
         if let Some(flushing) = self.flushing(flush) {
             flushing.replays += jobs.len() as u32;
         }
@@ -189,15 +221,51 @@ impl<X: Defects> Map<X> {
         self.dispatch(key);
     }
 
+    /// What a replay that failed was to repeat still is not durable, and is kept. Nothing newer can
+    /// have been begun there: the replay was in its way.
+    pub(super) fn keep(&mut self, job: &Job) {
+        let Origin::Replay { path, session, number, claim, .. } = job.origin else { return };
+        let contents = match &job.body {
+            Body::Write(data, _) => Contents::Data(data.clone()),
+            _ => Contents::Zeros,
+        };
+        // Its own attempts may haunt the range now; the next replay may join them.
+        let own = job.claim.and_then(|start| self.claims.get(start));
+        let claim = own.map_or(claim, |claim| claim.id);
+        let end = job.sector + job.sectors();
+        let record = Record { end, contents, path, session, number, claim };
+        self.unflushed.note(job.sector, record);
+    }
+
     /// A replay is over; its flush goes on when it was the last.
     pub(super) fn replayed(&mut self, flush: Key, result: Result<(), Fault>) {
+        self.replaying -= 1;
+        if let Some(flushing) = self.flushing(flush) {
+            flushing.replays -= 1;
+            flushing.lost |= result.is_err();
+            if flushing.replays == 0 {
+                self.flush_anew(flush);
+            }
+        }
+        if self.replaying == 0 {
+            for waiting in std::mem::take(&mut self.flush_waiters) {
+                self.flush_anew(waiting);
+            }
+        }
+    }
+
+    /// Writes that flushes waited for are over.
+    pub(super) fn wake_flushes(&mut self) {
+        for waiting in std::mem::take(&mut self.claim_waiters) {
+            self.flush_anew(waiting);
+        }
+    }
+
+    /// Goes on with a flush after writes were repeated: they may be in caches it had flushed before.
+    fn flush_anew(&mut self, flush: Key) {
         let number = self.number;
-        let Some(flushing) = self.flushing(flush) else { return };
-        flushing.replays -= 1;
-        flushing.lost |= result.is_err();
-        if flushing.replays == 0 {
+        if let Some(flushing) = self.flushing(flush) {
             flushing.upto = number;
-            // Those flushed before may hold what has been written since.
             flushing.done = 0;
             self.step_flush(flush);
         }

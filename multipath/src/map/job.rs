@@ -16,7 +16,14 @@ pub(super) enum Origin {
     /// A user; it is answered.
     User(Tag),
     /// A flush that writes again what it cannot reach.
-    Replay { flush: Key },
+    Replay {
+        flush: Key,
+        /// Of the write that is repeated: where it was done, as which of all, under which claim.
+        path: usize,
+        session: u64,
+        number: u64,
+        claim: u64,
+    },
     /// The map itself.
     Upkeep,
 }

@@ -204,6 +204,11 @@ pub struct Map<X: Defects = Sound> {
     /// Writes completed so far.
     number: u64,
     unflushed: Unflushed,
+    /// Writes being repeated, by whatever flush, and flushes that wait for those of others.
+    replaying: usize,
+    flush_waiters: Vec<Key>,
+    /// Flushes that are to repeat what a write under way may be replacing.
+    claim_waiters: Vec<Key>,
     upkeep: Option<Key>,
     known: Known,
     print: Option<Fingerprint>,
@@ -265,6 +270,9 @@ impl<X: Defects> Map<X> {
             begun: false,
             number: 0,
             unflushed: Unflushed::default(),
+            replaying: 0,
+            flush_waiters: Vec::new(),
+            claim_waiters: Vec::new(),
             upkeep: None,
             known,
             print,
@@ -419,9 +427,6 @@ impl<X: Defects> Map<X> {
         if let Some(print) = &mut self.print {
             print.open(&range);
         }
-        if !self.unflushed.is_empty() {
-            self.unflushed.cut(&range);
-        }
         self.jobs[key].claim = Some(range.start);
         self.dispatch(key);
     }
@@ -440,6 +445,7 @@ impl<X: Defects> Map<X> {
         if !self.held.is_empty() {
             self.admit_held();
         }
+        self.wake_flushes();
     }
 
     /// Begins what no longer overlaps anything, in order.
@@ -581,6 +587,11 @@ impl<X: Defects> Map<X> {
                 };
             }
         }
+        let user = matches!(job.origin, Origin::User(_));
+        if user && result.is_err() && claim.is_some() && job.tries > 0 {
+            // What older writes have left there is not known any more, and not to be repeated.
+            self.unflushed.cut(&job.range());
+        }
         if job.live > 0 {
             self.abandon_rest(key);
         }
@@ -589,11 +600,17 @@ impl<X: Defects> Map<X> {
                 let op = op.unwrap_or_else(|| job.into_op());
                 self.done.push_back(Completion { tag, op, result });
             }
-            Origin::Replay { flush } => self.replayed(flush, result),
+            Origin::Replay { flush, .. } => {
+                if result.is_err() {
+                    self.keep(&job);
+                }
+                self.replayed(flush, result);
+            }
             Origin::Upkeep => self.upkeep = None,
         }
         if let Some(start) = claim {
             self.settle(start);
+            self.wake_flushes();
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! While such a path is out of reach its cache is, too; then its writes are written again by
 //! another path, and flushed there. Records never overlap: a newer write cuts what it covers out of
-//! older ones, at its start.
+//! older ones once it is done.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -113,11 +113,14 @@ impl Unflushed {
     }
 
     /// Takes the records that `lost` says are out of reach.
-    pub(super) fn take_lost(&mut self, lost: impl Fn(&Record) -> bool) -> Vec<(u64, Record)> {
+    pub(super) fn take_lost(
+        &mut self,
+        mut lost: impl FnMut(u64, &Record) -> bool,
+    ) -> Vec<(u64, Record)> {
         let starts: Vec<u64> = self
             .by_start
             .iter()
-            .filter(|(_, record)| lost(record))
+            .filter(|(start, record)| lost(**start, record))
             .map(|(start, _)| *start)
             .collect();
         starts.into_iter().filter_map(|start| Some((start, self.take(start)?))).collect()
@@ -147,8 +150,8 @@ mod tests {
         assert_eq!(unflushed.by_start.len(), 3, "another session; too early");
         unflushed.flushed(0, 1, 1);
         assert_eq!(unflushed.bytes(), 2 * SECTOR_BYTES);
-        assert_eq!(unflushed.take_lost(|record| record.path == 0), []);
-        assert_eq!(unflushed.take_lost(|record| record.path == 1).len(), 1);
+        assert_eq!(unflushed.take_lost(|_, record| record.path == 0), []);
+        assert_eq!(unflushed.take_lost(|_, record| record.path == 1).len(), 1);
         assert!(unflushed.is_empty() && unflushed.bytes() == 0);
     }
 
@@ -163,7 +166,7 @@ mod tests {
         unflushed
             .note(100, Record { end: 108, contents, path: 0, session: 1, number: 1, claim: 1 });
         unflushed.cut(&(103..105));
-        let parts = unflushed.take_lost(|_| true);
+        let parts = unflushed.take_lost(|_, _| true);
         let first_bytes: Vec<(u64, u8)> = parts
             .iter()
             .map(|(start, record)| match &record.contents {
