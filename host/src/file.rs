@@ -57,12 +57,12 @@ pub struct FileDisk {
 /// What the workers see.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) storage: Storage,
+    pub(crate) storage: Arc<Storage>,
     mailbox: Mutex<Completions>,
     /// The disk is gone: begin nothing new.
     dropped: AtomicBool,
     /// Locked for as long as anything may be written.
-    _locks: Vec<Arc<File>>,
+    locks: Vec<Arc<File>>,
 }
 
 impl FileDisk {
@@ -90,10 +90,10 @@ impl FileDisk {
     pub(crate) fn over(storage: Storage, geometry: Geometry, pool: &IoPool) -> Self {
         Self {
             shared: Arc::new(Shared {
-                storage,
+                storage: Arc::new(storage),
                 mailbox: Mutex::default(),
                 dropped: AtomicBool::new(false),
-                _locks: Vec::new(),
+                locks: Vec::new(),
             }),
             pool: pool.clone(),
             seat: None,
@@ -133,8 +133,29 @@ impl FileDisk {
     /// The same disk, keeping these files open until its last request has ended.
     pub(crate) fn holding(mut self, locks: Vec<Arc<File>>) -> Self {
         let shared = Arc::get_mut(&mut self.shared).expect("a new disk has no requests");
-        shared._locks = locks;
+        shared.locks = locks;
         self
+    }
+
+    /// Another disk over the same open file, with a queue of its own: for two partitions of one
+    /// image. A flush that fails on one fails on both.
+    #[must_use]
+    pub fn sibling(&self) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                storage: Arc::clone(&self.shared.storage),
+                mailbox: Mutex::default(),
+                dropped: AtomicBool::new(false),
+                locks: self.shared.locks.clone(),
+            }),
+            pool: self.pool.clone(),
+            seat: None,
+            geometry: self.geometry,
+            queue: Vec::new(),
+            held: Vec::new(),
+            answered: Vec::new(),
+            in_flight: 0,
+        }
     }
 
     /// The same disk with another queue depth.

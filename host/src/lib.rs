@@ -11,6 +11,8 @@
 //!   names of one device ([`identity`]), a device that is mounted ([`claim`]) or locked ([`lock`]).
 //! - Looking: [`signature`] says what a device carries, [`zeros`] where it is known to be empty,
 //!   [`image::Image`] maps a whole image into memory.
+//! - Parts of disks: [`partition`] reads GPT and MBR tables, [`window::Window`] makes a device of a range.
+//! - Not touching: [`overlay::Overlay`] keeps writes in a file, [`blocklog`] is that file.
 //! - Serving: [`nbd`] offers any device to network block clients, [`socket`] makes private sockets.
 //! - Waiting: [`watch`] is a set of descriptors that devices wait for.
 //! - Chance: [`random`] makes UUIDs and seeds.
@@ -20,6 +22,7 @@
 //! `unsafe` has three rooms: `image.rs` (a mapping), `uring.rs` (memory lent to the kernel) and `sys/`
 //! (ioctls and packet sockets, which rustix lacks).
 
+pub mod blocklog;
 pub mod bond;
 pub mod claim;
 pub mod clock;
@@ -31,6 +34,8 @@ pub mod interrupt;
 pub mod lock;
 pub mod member;
 pub mod nbd;
+pub mod overlay;
+pub mod partition;
 pub mod pool;
 pub mod random;
 pub mod signature;
@@ -39,6 +44,7 @@ mod sys;
 mod transfer;
 pub mod uring;
 pub mod watch;
+pub mod window;
 pub mod zeros;
 
 #[cfg(test)]

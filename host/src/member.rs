@@ -34,6 +34,8 @@ use crate::sys;
 pub enum Access {
     /// Looking only. Takes no lock and is refused by none.
     Read,
+    /// Looking only, and for as long as it lasts nobody writes.
+    Steady,
     /// Writing too. Excludes every other writer.
     Write,
 }
@@ -164,7 +166,7 @@ impl OpenError {
             ErrorKind::PermissionDenied => Self::PermissionDenied {
                 path,
                 verb: match access {
-                    Access::Read => "read",
+                    Access::Read | Access::Steady => "read",
                     Access::Write => "read and write",
                 },
             },
@@ -279,11 +281,14 @@ impl<'a> Candidate<'a> {
             return Err(failed(io::Error::other("replaced while it was opened")));
         }
         let mut locks = Vec::new();
+        let refused = |error| match error {
+            LockError::Held => OpenError::locked(path),
+            LockError::Io(error) => failed(error),
+        };
+        if access == Access::Steady {
+            lock::acquire(&file, Mode::Shared).map_err(refused)?;
+        }
         if write {
-            let refused = |error| match error {
-                LockError::Held => OpenError::locked(path),
-                LockError::Io(error) => failed(error),
-            };
             lock::acquire(&file, Mode::Exclusive).map_err(refused)?;
             for (of, name) in sysfs.files_beneath(self.identity) {
                 locks.extend(beneath.lock(of, &name).map_err(refused)?);

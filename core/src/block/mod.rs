@@ -83,3 +83,25 @@ impl<D: BlockDevice + ?Sized> BlockDevice for Box<D> {
         (**self).abandon(tag);
     }
 }
+
+impl<D: BlockDevice + ?Sized> BlockDevice for &mut D {
+    fn geometry(&self) -> Geometry {
+        (**self).geometry()
+    }
+
+    fn submit(&mut self, request: Request) -> Result<(), Request> {
+        (**self).submit(request)
+    }
+
+    fn poll(&mut self, now: Instant, finished: &mut Completions) {
+        (**self).poll(now, finished);
+    }
+
+    fn poll_at(&self) -> Option<Instant> {
+        (**self).poll_at()
+    }
+
+    fn abandon(&mut self, tag: Tag) {
+        (**self).abandon(tag);
+    }
+}
