@@ -99,6 +99,14 @@ pub(crate) enum Verb {
     Add(AddArgs),
     /// Erase the md superblock of each device
     ZeroSuperblock(ZeroArgs),
+    /// Say what is the matter with an array, what each way out would cost, and what to do next
+    Doctor(DoctorArgs),
+    /// Copy all metadata of the members away, sparsely
+    Dump(DumpArgs),
+    /// Bring metadata back from a copy; the way back from every verb that writes metadata
+    Restore(RestoreArgs),
+    /// Look at, carry out or drop what an overlay file holds
+    Overlay(OverlayArgs),
     /// Show where a byte of an array lives, with a picture
     Map(MapArgs),
     /// Show what an array would be, before creating it
@@ -134,12 +142,36 @@ pub(crate) struct ArrayArgs {
     /// Members in any order; what does not belong is left out and named
     #[arg(value_name = "MEMBER", required = true)]
     pub(crate) members: Vec<PathBuf>,
-    /// Start a dirty degraded array, or take members that lag behind
+    /// Start a dirty degraded array, or take members that lag behind; writes go to an overlay
     #[arg(short, long)]
     pub(crate) force: bool,
     /// The array meant, where the members belong to several
     #[arg(long, value_name = "UUID")]
     pub(crate) uuid: Option<Uuid>,
+    #[command(flatten)]
+    pub(crate) way: WayArgs,
+}
+
+/// Where writes go.
+#[derive(Debug, Args)]
+pub(crate) struct WayArgs {
+    /// See the members through this file, which takes all writes; they stay as they are
+    #[arg(long, value_name = "FILE")]
+    pub(crate) overlay: Option<PathBuf>,
+    /// With --force: write to the members themselves
+    #[arg(long, conflicts_with = "overlay")]
+    pub(crate) in_place: bool,
+}
+
+/// The way back.
+#[derive(Debug, Args)]
+pub(crate) struct UndoArgs {
+    /// Keep the metadata as it was in this file [default: one in the state directory]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) undo: Option<PathBuf>,
+    /// Keep nothing: there will be no way back
+    #[arg(long, conflicts_with = "undo")]
+    pub(crate) no_undo: bool,
 }
 
 /// Offering an array.
@@ -183,6 +215,8 @@ pub(crate) struct RebuildArgs {
     pub(crate) pace: PaceArgs,
     #[command(flatten)]
     pub(crate) errors: ErrorArgs,
+    #[command(flatten)]
+    pub(crate) undo: UndoArgs,
     #[command(flatten)]
     pub(crate) caution: CautionArgs,
 }
@@ -278,9 +312,13 @@ pub(crate) struct CreateArgs {
     pub(crate) write_mostly: bool,
     #[command(flatten)]
     pub(crate) pace: PaceArgs,
-    /// Use devices that carry something else or are in use
+    /// Use devices that carry something else or are in use; writes go to an overlay
     #[arg(short, long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) way: WayArgs,
+    #[command(flatten)]
+    pub(crate) undo: UndoArgs,
     #[command(flatten)]
     pub(crate) caution: CautionArgs,
     /// Devices in slot order, then spares; "missing" leaves a slot empty
@@ -296,9 +334,15 @@ pub(crate) struct ExamineArgs {
     /// Print each superblock in mdadm's own lines
     #[arg(short, long)]
     pub(crate) verbose: bool,
+    /// Print each member's bad-block log
+    #[arg(long, conflicts_with = "verbose")]
+    pub(crate) bad_blocks: bool,
     /// Look for members in this directory
     #[arg(short, long, value_name = "DIR")]
     pub(crate) scan: Vec<PathBuf>,
+    /// See the members through this overlay file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) overlay: Option<PathBuf>,
     /// Members in any order
     #[arg(value_name = "MEMBER", required_unless_present = "scan")]
     pub(crate) members: Vec<PathBuf>,
@@ -384,6 +428,8 @@ pub(crate) struct MemberArgs {
     #[command(flatten)]
     pub(crate) array: ArrayArgs,
     #[command(flatten)]
+    pub(crate) undo: UndoArgs,
+    #[command(flatten)]
     pub(crate) caution: CautionArgs,
 }
 
@@ -398,6 +444,8 @@ pub(crate) struct AddArgs {
     #[command(flatten)]
     pub(crate) array: ArrayArgs,
     #[command(flatten)]
+    pub(crate) undo: UndoArgs,
+    #[command(flatten)]
     pub(crate) caution: CautionArgs,
 }
 
@@ -406,9 +454,93 @@ pub(crate) struct ZeroArgs {
     /// Devices whose superblock goes
     #[arg(value_name = "MEMBER", required = true)]
     pub(crate) members: Vec<PathBuf>,
-    /// Do not mind devices without a superblock, or with a damaged one
+    /// Do not mind devices without a superblock, or with a damaged one; writes go to an overlay
     #[arg(short, long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) way: WayArgs,
+    #[command(flatten)]
+    pub(crate) undo: UndoArgs,
+    #[command(flatten)]
+    pub(crate) caution: CautionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Make the changes that take away reasons why Linux refuses members, and lose nothing
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// See the members through this file, which takes all writes; they stay as they are
+    #[arg(long, value_name = "FILE")]
+    pub(crate) overlay: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) undo: UndoArgs,
+    #[command(flatten)]
+    pub(crate) caution: CautionArgs,
+    /// Members in any order, of one array or of several
+    #[arg(value_name = "MEMBER", required = true)]
+    pub(crate) members: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DumpArgs {
+    /// Where to: one file for all members, or a directory (there already, or written DIR/) for a
+    /// sparse file per member as mdadm --dump makes them
+    #[arg(value_name = "DIR|FILE")]
+    pub(crate) target: PathBuf,
+    /// Members in any order
+    #[arg(value_name = "MEMBER", required = true)]
+    pub(crate) members: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// What dump made, the undo of a verb, or what mdadm --dump made
+    #[arg(value_name = "DIR|FILE")]
+    pub(crate) source: PathBuf,
+    /// Members to bring back [default: all the file knows, by the names they had]
+    #[arg(value_name = "MEMBER")]
+    pub(crate) members: Vec<PathBuf>,
+    /// Although the metadata has changed since
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) way: WayArgs,
+    #[command(flatten)]
+    pub(crate) undo: UndoArgs,
+    #[command(flatten)]
+    pub(crate) caution: CautionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OverlayArgs {
+    #[command(subcommand)]
+    pub(crate) verb: OverlayVerb,
+}
+
+/// What to do with an overlay.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OverlayVerb {
+    /// Show what the file holds, member by member
+    Diff(OverlayFileArgs),
+    /// Write what the file holds to the members; what was interrupted goes on
+    Commit(OverlayChangeArgs),
+    /// Remove the file and what it holds
+    Discard(OverlayChangeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OverlayFileArgs {
+    /// The overlay
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OverlayChangeArgs {
+    /// The overlay
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) caution: CautionArgs,
 }

@@ -24,6 +24,7 @@ use holdfast_raid::superblock::{BitmapWish, Minor, Name, Uuid};
 use crate::args::{self, Verb};
 use crate::exit::Failure;
 use crate::knobs::Knobs;
+use crate::overlay::Way;
 
 /// mdadm's chunk where the level has chunks and nothing was said: 512 KiB.
 const DEFAULT_CHUNK_BYTES: u64 = 512 << 10;
@@ -45,6 +46,12 @@ pub(crate) enum Job {
     Remove(MemberChange),
     Add(Add),
     ZeroSuperblock(Zero),
+    Doctor(Doctor),
+    Dump(Dump),
+    Restore(Restore),
+    OverlayDiff(PathBuf),
+    OverlayCommit(OverlayChange),
+    OverlayDiscard(OverlayChange),
     Map(Map),
     Plan(Plan),
     Sim(Sim),
@@ -65,6 +72,70 @@ pub(crate) struct Group {
     pub(crate) set: Option<Uuid>,
     /// How the engine is to run meanwhile.
     pub(crate) knobs: Knobs,
+    /// Whether the members are written to.
+    pub(crate) way: Way,
+    /// Whether their metadata is kept before.
+    pub(crate) undo: UndoWish,
+}
+
+impl Group {
+    /// These members, treated as usual.
+    pub(crate) fn of(members: Vec<PathBuf>) -> Self {
+        let (way, undo) = (Way::default(), UndoWish::None);
+        Self { members, force: false, set: None, knobs: Knobs::default(), way, undo }
+    }
+}
+
+/// Whether metadata is kept before it is changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UndoWish {
+    /// It is not: the verb changes data, or the user does not want it.
+    None,
+    /// It is, for this verb, in a file of the state directory or in this one.
+    Keep { verb: &'static str, file: Option<PathBuf> },
+}
+
+impl UndoWish {
+    fn new(verb: &'static str, undo: args::UndoArgs) -> Self {
+        if undo.no_undo { Self::None } else { Self::Keep { verb, file: undo.undo } }
+    }
+}
+
+impl From<args::WayArgs> for Way {
+    fn from(way: args::WayArgs) -> Self {
+        Self { overlay: way.overlay, in_place: way.in_place }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Doctor {
+    pub(crate) members: Vec<PathBuf>,
+    pub(crate) fix: bool,
+    pub(crate) way: Way,
+    pub(crate) undo: UndoWish,
+    pub(crate) caution: Caution,
+}
+
+#[derive(Debug)]
+pub(crate) struct Dump {
+    pub(crate) target: PathBuf,
+    pub(crate) members: Vec<PathBuf>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Restore {
+    pub(crate) source: PathBuf,
+    pub(crate) members: Vec<PathBuf>,
+    pub(crate) force: bool,
+    pub(crate) way: Way,
+    pub(crate) undo: UndoWish,
+    pub(crate) caution: Caution,
+}
+
+#[derive(Debug)]
+pub(crate) struct OverlayChange {
+    pub(crate) file: PathBuf,
+    pub(crate) caution: Caution,
 }
 
 /// How careful to be.
@@ -110,7 +181,9 @@ pub(crate) struct Demo {
 #[derive(Debug)]
 pub(crate) struct Examine {
     pub(crate) verbose: bool,
+    pub(crate) bad_blocks: bool,
     pub(crate) scan: Vec<PathBuf>,
+    pub(crate) overlay: Option<PathBuf>,
     pub(crate) members: Vec<PathBuf>,
 }
 
@@ -165,6 +238,8 @@ pub(crate) struct Add {
 pub(crate) struct Zero {
     pub(crate) members: Vec<PathBuf>,
     pub(crate) force: bool,
+    pub(crate) way: Way,
+    pub(crate) undo: UndoWish,
     pub(crate) caution: Caution,
 }
 
@@ -215,6 +290,8 @@ pub(crate) struct Create {
     /// Slots in order, then spares.
     pub(crate) seats: Vec<Seat>,
     pub(crate) force: bool,
+    pub(crate) way: Way,
+    pub(crate) undo: UndoWish,
     pub(crate) caution: Caution,
 }
 
@@ -248,8 +325,8 @@ impl TryFrom<Verb> for Job {
         Ok(match verb {
             Verb::Demo(demo) => Self::Demo(demo_job(demo)?),
             Verb::Create(create) => Self::Create(create_job(create)?),
-            Verb::Examine(args::ExamineArgs { verbose, scan, members }) => {
-                Self::Examine(Examine { verbose, scan, members })
+            Verb::Examine(args::ExamineArgs { verbose, bad_blocks, scan, overlay, members }) => {
+                Self::Examine(Examine { verbose, bad_blocks, scan, overlay, members })
             }
             Verb::Detail(array) => Self::Detail(array.into()),
             Verb::Mdstat(array) => Self::Mdstat(array.into()),
@@ -288,17 +365,38 @@ impl TryFrom<Verb> for Job {
                 caution: repair.caution.into(),
             }),
             Verb::Rebuild(rebuild) => Self::Rebuild(rebuild_job(rebuild)),
-            Verb::Fail(member) => Self::Fail(member_job(member)?),
-            Verb::Remove(member) => Self::Remove(member_job(member)?),
+            Verb::Fail(member) => Self::Fail(member_job("fail", member)?),
+            Verb::Remove(member) => Self::Remove(member_job("remove", member)?),
             Verb::Add(add) => Self::Add(Add {
                 device: add.member,
                 write_mostly: add.write_mostly,
-                group: add.array.into(),
+                group: Group { undo: UndoWish::new("add", add.undo), ..add.array.into() },
                 caution: add.caution.into(),
             }),
-            Verb::ZeroSuperblock(args::ZeroArgs { members, force, caution }) => {
-                Self::ZeroSuperblock(Zero { members, force, caution: caution.into() })
-            }
+            Verb::ZeroSuperblock(zero) => Self::ZeroSuperblock(Zero {
+                members: zero.members,
+                force: zero.force,
+                way: zero.way.into(),
+                undo: UndoWish::new("zero-superblock", zero.undo),
+                caution: zero.caution.into(),
+            }),
+            Verb::Doctor(doctor) => Self::Doctor(Doctor {
+                members: doctor.members,
+                fix: doctor.fix,
+                way: Way { overlay: doctor.overlay, in_place: true },
+                undo: UndoWish::new("doctor", doctor.undo),
+                caution: doctor.caution.into(),
+            }),
+            Verb::Dump(args::DumpArgs { target, members }) => Self::Dump(Dump { target, members }),
+            Verb::Restore(restore) => Self::Restore(Restore {
+                source: restore.source,
+                members: restore.members,
+                force: restore.force,
+                way: restore.way.into(),
+                undo: UndoWish::new("restore", restore.undo),
+                caution: restore.caution.into(),
+            }),
+            Verb::Overlay(args::OverlayArgs { verb }) => overlay_job(verb),
             Verb::Map(map) => Self::Map(map_job(map)?),
             Verb::Plan(plan) => Self::Plan(plan_job(plan)?),
             Verb::Sim(sim) => Self::Sim(sim.verb.into()),
@@ -324,7 +422,14 @@ impl From<args::ArrayArgs> for Group {
 }
 
 fn group(array: args::ArrayArgs, knobs: Knobs) -> Group {
-    Group { members: array.members, force: array.force, set: array.uuid, knobs }
+    Group {
+        members: array.members,
+        force: array.force,
+        set: array.uuid,
+        knobs,
+        way: array.way.into(),
+        undo: UndoWish::None,
+    }
 }
 
 /// What every verb that goes over the whole array can be told.
@@ -339,7 +444,9 @@ fn rebuild_job(rebuild: args::RebuildArgs) -> Change {
         late_write: rebuild.late.late_write.map(LateWrite::from),
         ..pass_knobs(rebuild.pace, rebuild.errors)
     };
-    Change { group: group(rebuild.array, knobs), caution: rebuild.caution.into() }
+    let undo = UndoWish::new("rebuild", rebuild.undo);
+    let group = Group { undo, ..group(rebuild.array, knobs) };
+    Change { group, caution: rebuild.caution.into() }
 }
 
 /// So can a check, which writes nothing.
@@ -382,10 +489,22 @@ impl Selector {
     }
 }
 
-fn member_job(member: args::MemberArgs) -> Result<MemberChange, Failure> {
+fn overlay_job(verb: args::OverlayVerb) -> Job {
+    let change = |change: args::OverlayChangeArgs| OverlayChange {
+        file: change.file,
+        caution: change.caution.into(),
+    };
+    match verb {
+        args::OverlayVerb::Diff(diff) => Job::OverlayDiff(diff.file),
+        args::OverlayVerb::Commit(commit) => Job::OverlayCommit(change(commit)),
+        args::OverlayVerb::Discard(discard) => Job::OverlayDiscard(change(discard)),
+    }
+}
+
+fn member_job(verb: &'static str, member: args::MemberArgs) -> Result<MemberChange, Failure> {
     Ok(MemberChange {
         member: Selector::parse(&member.member)?,
-        group: member.array.into(),
+        group: Group { undo: UndoWish::new(verb, member.undo), ..member.array.into() },
         caution: member.caution.into(),
     })
 }
@@ -526,6 +645,8 @@ fn create_job(create: args::CreateArgs) -> Result<Create, Failure> {
         knobs: Knobs { speed_max: create.pace.speed_max, ..Knobs::default() },
         seats: seats(&new, create.members, plain)?,
         force: create.force,
+        way: create.way.into(),
+        undo: UndoWish::new("create", create.undo),
         caution: create.caution.into(),
         new,
     })

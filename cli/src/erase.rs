@@ -1,7 +1,7 @@
 //! Taking md superblocks off a device.
 //!
 //! A device may carry more than one: a stale 1.0 at the end from an earlier life survives the
-//! creation of a 1.2 at the start. All three places are looked at, and only blocks that begin with
+//! creation of a 1.2 at the start. All places are looked at, that of 0.90 too, and only blocks that begin with
 //! md's magic are touched.
 
 use holdfast_core::block::{BlockDevice, Durability, Fault, Op};
@@ -25,7 +25,12 @@ pub(crate) fn find(
         let op = Op::Read(Buf::zeroed(sectors as usize * 512));
         let done = Stream::default().now(device, clock, sector, op);
         done.result?;
-        if matches!(&done.op, Op::Read(buf) if buf.starts_with(&MAGIC.to_le_bytes())) {
+        // Version 0.90 is in the byte order of its writer.
+        let orders: &[[u8; 4]] = match minor {
+            Minor::V0_90 => &[MAGIC.to_le_bytes(), MAGIC.to_be_bytes()],
+            _ => &[MAGIC.to_le_bytes()],
+        };
+        if matches!(&done.op, Op::Read(buf) if orders.iter().any(|magic| buf.starts_with(magic))) {
             found.push((minor, sector));
         }
     }
@@ -55,14 +60,16 @@ mod tests {
     fn every_place_is_found_and_erased_and_nothing_else() {
         let mut disk = MemDisk::new(2048);
         let mut clock = StepClock::default();
-        for sector in [0, 8, 16, 2032] {
+        for sector in [0, 8, 16, 1920, 2032] {
             let mut block = Buf::zeroed(4096);
             block[..4].copy_from_slice(&MAGIC.to_le_bytes());
             let op = Op::Write(block.into(), Durability::Cached);
             Stream::default().now(&mut disk, &mut clock, sector, op).result.unwrap();
         }
         let found = find(&mut disk, &mut clock).unwrap();
-        assert_eq!(found, [(Minor::V1_0, 2032), (Minor::V1_1, 0), (Minor::V1_2, 8)]);
+        let places =
+            [(Minor::V0_90, 1920), (Minor::V1_0, 2032), (Minor::V1_1, 0), (Minor::V1_2, 8)];
+        assert_eq!(found, places);
         for (_, sector) in found {
             erase(&mut disk, &mut clock, sector).unwrap();
         }

@@ -4,8 +4,10 @@
 //! [`commands`] does it, one file per verb. A verb calls the libraries, says its answer to the
 //! [`report`] (in words or as JSON) and returns the [`exit`] code. The libraries never print.
 //!
-//! What verbs share: [`members`] opens files and names them, [`session`] assembles an array of
+//! What verbs share: [`members`] opens files and names them ([`parts`]: a partition of a
+//! disk may be one), [`session`] assembles an array of
 //! them, [`run`] drives it until it is quiet, [`stream`] keeps many requests in flight, and
+//! [`undo`] keeps the way back, [`overlay`] keeps writes from the members, and
 //! [`progress`] draws the line everybody knows from `/proc/mdstat`.
 
 mod args;
@@ -13,12 +15,16 @@ mod blueprint;
 mod bond;
 mod commands;
 mod config;
+mod disk;
 mod erase;
 mod events;
 mod exit;
 mod json;
 mod knobs;
 mod members;
+mod metadata;
+mod overlay;
+mod parts;
 mod picture;
 mod progress;
 mod report;
@@ -27,6 +33,7 @@ mod session;
 mod stream;
 mod survival;
 mod table;
+mod undo;
 
 use std::process::ExitCode;
 

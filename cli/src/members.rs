@@ -5,6 +5,7 @@
 
 use std::cell::OnceCell;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -18,11 +19,14 @@ use holdfast_host::member::{Access, OpenError, Opened, open_members};
 use holdfast_host::pool::{DEFAULT_THREADS, IoPool};
 use holdfast_host::signature::{self, Signature};
 use holdfast_host::uring::Ring;
+use holdfast_host::window::Window;
 use holdfast_raid::superblock::{Timestamp, Uuid};
 
 use crate::args::IoWord;
 use crate::config::Group;
+use crate::disk::Disk;
 use crate::exit::Failure;
+use crate::parts::{self, Naming, Part, Spec};
 use crate::report::Report;
 use crate::stream::Stream;
 
@@ -51,7 +55,7 @@ pub(crate) struct World {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) path: PathBuf,
-    pub(crate) disk: FileDisk,
+    pub(crate) disk: Disk,
 }
 
 impl World {
@@ -61,6 +65,11 @@ impl World {
         let clock = HostClock::new().map_err(failed)?;
         let pool = IoPool::new(DEFAULT_THREADS, clock.wakeup()).map_err(failed)?;
         Ok(Self { clock, pool, ring: OnceCell::new() })
+    }
+
+    /// The threads that do what blocks.
+    pub(crate) const fn pool(&self) -> &IoPool {
+        &self.pool
     }
 
     /// Opens devices as the host does, its error untouched.
@@ -74,39 +83,176 @@ impl World {
 
     /// Opens all of them, or none and says why.
     pub(crate) fn open(
-        &self,
+        &mut self,
         paths: &[PathBuf],
         access: Access,
         report: &Report,
     ) -> Result<Vec<Member>, Failure> {
-        let opened = open_members(paths, access, &self.pool).map_err(open_failure)?;
-        let ring = self.ring_for(&opened, report);
-        let member = |opened: Opened| {
-            if opened.trailing_bytes > 0 {
-                let (path, bytes) = (opened.path.display(), opened.trailing_bytes);
-                report.note(format_args!(
-                    "{path}: the last {bytes} bytes are no whole sector and are not used"
-                ));
-            }
-            let disk = match ring {
-                Some(ring) => opened.disk.on_ring(ring, true),
-                None => opened.disk,
-            };
-            Member { path: opened.path, disk }
-        };
-        Ok(opened.into_iter().map(member).collect())
+        let named: Vec<(&Path, Naming)> =
+            paths.iter().map(|path| (path.as_path(), Naming::Literal)).collect();
+        self.open_named(&named, access, report)
     }
 
-    /// The ring, if these members are to use one and the kernel lets them.
-    fn ring_for(&self, opened: &[Opened], report: &Report) -> Option<&Ring> {
-        let wanted = match io_word() {
-            IoWord::Threads => false,
-            IoWord::Uring => true,
-            // Images profit from the page cache, disks from being asked many things at once.
-            IoWord::Auto => opened.iter().all(|member| member.kind == Kind::Block),
+    /// As [`World::open`], each name understood in its own way.
+    pub(crate) fn open_named(
+        &mut self,
+        named: &[(&Path, Naming)],
+        access: Access,
+        report: &Report,
+    ) -> Result<Vec<Member>, Failure> {
+        let specs: Vec<Spec> = named.iter().map(|(path, _)| Spec::of(path)).collect();
+        let (bases, index) = distinct(&specs);
+        let mut disks = self.open_disks(&bases, access, report)?;
+        let mut members = Vec::with_capacity(named.len());
+        let mut taken: Vec<(usize, Range<u64>, PathBuf)> = Vec::new();
+        for (((path, naming), spec), base) in named.iter().zip(&specs).zip(index) {
+            let part = self.part(&mut disks[base], spec, *naming, report)?;
+            let overlaps = |(other, range, _): &&(usize, Range<u64>, PathBuf)| {
+                *other == base && range.start < part.sectors.end && part.sectors.start < range.end
+            };
+            if let Some((.., first)) = taken.iter().find(overlaps) {
+                let (first, second) = (first.clone(), (*path).to_owned());
+                return Err(open_failure(OpenError::SameDevice { first, second }));
+            }
+            taken.push((base, part.sectors.clone(), (*path).to_owned()));
+            members.push(self.member(&disks[base], path, spec, part)?);
+        }
+        Ok(members)
+    }
+
+    /// Every member a file, a device or a disk with partitions holds; itself if it holds none.
+    pub(crate) fn open_all(
+        &mut self,
+        path: &Path,
+        access: Access,
+        report: &Report,
+    ) -> Result<Vec<Member>, Failure> {
+        let spec = Spec::of(path);
+        if spec.number.is_some() {
+            return self.open(&[path.to_owned()], access, report);
+        }
+        let mut disks = self.open_disks(&[path], access, report)?;
+        let parts = parts::members(&mut disks[0], &mut self.clock);
+        if let Some(part) = parts.first() {
+            name_flaws(path, part, report);
+        }
+        parts.into_iter().map(|part| self.member(&disks[0], path, &spec, part)).collect()
+    }
+
+    fn open_disks(
+        &self,
+        paths: &[&Path],
+        access: Access,
+        report: &Report,
+    ) -> Result<Vec<FileDisk>, Failure> {
+        let opened = open_members(paths, access, &self.pool).map_err(open_failure)?;
+        // The ring is made before partitions are looked for, which needs it no more than threads.
+        self.ring_for(&opened, report);
+        for opened in opened.iter().filter(|opened| opened.trailing_bytes > 0) {
+            let (path, bytes) = (opened.path.display(), opened.trailing_bytes);
+            report.note(format_args!(
+                "{path}: the last {bytes} bytes are no whole sector and are not used"
+            ));
+        }
+        Ok(opened.into_iter().map(|opened| opened.disk).collect())
+    }
+
+    /// The part of a disk that a name means.
+    fn part(
+        &mut self,
+        disk: &mut FileDisk,
+        spec: &Spec,
+        naming: Naming,
+        report: &Report,
+    ) -> Result<Part, Failure> {
+        let part = match (spec.number, naming) {
+            (Some(number), _) => parts::named(disk, &mut self.clock, &spec.base, number)?,
+            (None, Naming::Literal) => Part::whole(disk),
+            (None, Naming::Member) => {
+                let mut parts = parts::members(disk, &mut self.clock);
+                if parts.len() > 1 {
+                    return Err(several(&spec.base, &parts));
+                }
+                parts.remove(0)
+            }
         };
-        let made = wanted.then(|| self.ring.get_or_init(|| ring_or_note(&self.clock, report)));
-        made.and_then(Option::as_ref)
+        name_flaws(&spec.base, &part, report);
+        Ok(part)
+    }
+
+    fn member(
+        &self,
+        disk: &FileDisk,
+        path: &Path,
+        spec: &Spec,
+        part: Part,
+    ) -> Result<Member, Failure> {
+        let mut own = disk.sibling();
+        if let Some(ring) = self.wants_ring(disk.kind()) {
+            own = own.on_ring(ring, true);
+        }
+        let path = match part.number {
+            Some(number) if spec.number.is_none() => parts::name(path, number),
+            _ => path.to_owned(),
+        };
+        let window = Window::over(own, part.sectors).map_err(|fault| {
+            Failure::error(format!("{}: it does not begin with a block: {fault}", path.display()))
+        })?;
+        Ok(Member { path, disk: Disk::new(window) })
+    }
+
+    /// Makes the ring, if these members are to use one and the kernel lets them.
+    fn ring_for(&self, opened: &[Opened], report: &Report) {
+        if !opened.is_empty() && opened.iter().all(|member| prefers_ring(member.kind)) {
+            self.ring.get_or_init(|| ring_or_note(&self.clock, report));
+        }
+    }
+
+    /// The ring, for members of this kind.
+    fn wants_ring(&self, kind: Kind) -> Option<&Ring> {
+        self.ring.get().and_then(Option::as_ref).filter(|_| prefers_ring(kind))
+    }
+}
+
+/// Images profit from the page cache, disks from being asked many things at once.
+fn prefers_ring(kind: Kind) -> bool {
+    match io_word() {
+        IoWord::Threads => false,
+        IoWord::Uring => true,
+        IoWord::Auto => kind == Kind::Block,
+    }
+}
+
+/// The files and devices behind the names, each once, and which one each name is about.
+fn distinct(specs: &[Spec]) -> (Vec<&Path>, Vec<usize>) {
+    let resolved = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (mut bases, mut known, mut index): (Vec<&Path>, Vec<PathBuf>, Vec<usize>) =
+        (Vec::new(), Vec::new(), Vec::new());
+    for spec in specs {
+        let name = resolved(&spec.base);
+        // Whole disks named twice are told apart by whoever opens them.
+        let same = known.iter().position(|other| *other == name && spec.number.is_some());
+        index.push(same.unwrap_or_else(|| {
+            bases.push(&spec.base);
+            known.push(name);
+            bases.len() - 1
+        }));
+    }
+    (bases, index)
+}
+
+/// A disk with several members among its partitions was named without saying which.
+fn several(base: &Path, parts: &[Part]) -> Failure {
+    let names = parts.iter().filter_map(|part| part.number);
+    let names: Vec<String> =
+        names.map(|number| parts::name(base, number).display().to_string()).collect();
+    Failure::error(format!("{}: {} of its partitions are md members", base.display(), parts.len()))
+        .hint(format!("name the one that is meant: {}", names.join(" or ")))
+}
+
+fn name_flaws(base: &Path, part: &Part, report: &Report) {
+    for flaw in &part.flaws {
+        report.note(format_args!("{}: {flaw}", base.display()));
     }
 }
 
@@ -142,7 +288,7 @@ pub(crate) fn open_failure(error: OpenError) -> Failure {
 
 /// Who else has a member open for writing, in words.
 pub(crate) fn held(path: &Path) -> Option<String> {
-    holder_of(path).map(|holder| format!("{}: locked by {holder}", path.display()))
+    holder_of(&Spec::of(path).base).map(|holder| format!("{}: locked by {holder}", path.display()))
 }
 
 /// Refuses members that somebody has locked to write: what is read may change meanwhile.
@@ -175,7 +321,7 @@ pub(crate) fn file_name(path: &Path) -> String {
 
 /// What a device carries already, by the marks formats leave.
 pub(crate) fn signatures(
-    disk: &mut FileDisk,
+    disk: &mut impl BlockDevice,
     clock: &mut HostClock,
     path: &Path,
 ) -> Result<Vec<Signature>, Failure> {

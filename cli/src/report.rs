@@ -50,6 +50,11 @@ impl Report {
         }
     }
 
+    /// A report that says nothing: notes are collected and dropped.
+    pub(crate) const fn silent() -> Self {
+        Self::new(true)
+    }
+
     /// Whether the answer is JSON.
     pub(crate) const fn is_json(&self) -> bool {
         self.json

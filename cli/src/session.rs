@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use holdfast_core::block::BlockDevice;
 use holdfast_core::size::{Human, SECTOR_BYTES};
 use holdfast_host::clock::HostClock;
-use holdfast_host::file::FileDisk;
 use holdfast_host::member::Access;
 use holdfast_raid::Assembled;
 use holdfast_raid::assembly::{AssembleError, Options, assemble};
@@ -23,12 +22,17 @@ use holdfast_raid::status::{MemberState, MemberStatus, Status};
 use holdfast_raid::superblock::Superblock;
 
 use crate::config::{Group, Selector};
+use crate::disk::Disk;
 use crate::events::{Names, Teller};
 use crate::exit::Failure;
 use crate::members::{self, Member, World};
+use crate::metadata;
+use crate::overlay::{self, Use};
+use crate::parts::Naming;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::run;
+use crate::undo::Undo;
 
 /// What a session may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +50,7 @@ pub(crate) enum Purpose {
 /// An assembled array and what the command line calls its parts.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) array: Assembled<FileDisk>,
+    pub(crate) array: Assembled<Disk>,
     pub(crate) clock: HostClock,
     /// One per device, in the order given; the array's member indices.
     pub(crate) paths: Vec<PathBuf>,
@@ -56,6 +60,8 @@ pub(crate) struct Session {
     pub(crate) bitmap_pages: Option<u64>,
     /// What has been said of the array's events.
     pub(crate) teller: Teller,
+    /// The metadata as it was, until the array is stopped.
+    pub(crate) undo: Option<Undo>,
 }
 
 impl Session {
@@ -71,14 +77,26 @@ impl Session {
         purpose: Purpose,
         report: &Report,
     ) -> Result<(Self, Option<Member>), Failure> {
-        let world = World::new()?;
-        let access = match purpose {
-            Purpose::Look | Purpose::Rehearse => Access::Read,
-            Purpose::Change | Purpose::Serve => Access::Write,
+        let mut world = World::new()?;
+        let writes = matches!(purpose, Purpose::Change | Purpose::Serve);
+        let spares = writes && group.way.spares_members(group.force);
+        let access = match (writes, spares) {
+            (false, _) => Access::Read,
+            (true, true) => Access::Steady,
+            (true, false) => Access::Write,
         };
-        let paths: Vec<PathBuf> =
-            group.members.iter().cloned().chain(other.map(Path::to_owned)).collect();
-        let mut opened = world.open(&paths, access, report)?;
+        let named: Vec<(&Path, Naming)> = group
+            .members
+            .iter()
+            .map(|path| (path.as_path(), Naming::Member))
+            .chain(other.map(|path| (path, Naming::Literal)))
+            .collect();
+        let mut opened = world.open_named(&named, access, report)?;
+        if spares || group.way.overlay.is_some() {
+            let using = if writes { Use::Change } else { Use::Look };
+            let set = group.set;
+            opened = overlay::put_over(opened, &group.way, set, using, &mut world, report)?;
+        }
         let beside = other.and_then(|_| opened.pop());
         let session = Self::assemble(world, opened, group, purpose, report)?;
         Ok((session, beside))
@@ -92,9 +110,19 @@ impl Session {
         purpose: Purpose,
         report: &Report,
     ) -> Result<Self, Failure> {
-        let (paths, mut disks): (Vec<PathBuf>, Vec<FileDisk>) =
+        let (paths, mut disks): (Vec<PathBuf>, Vec<Disk>) =
             opened.into_iter().map(|member| (member.path, member.disk)).unzip();
         let probes = scan(&mut disks, &mut world.clock);
+        let undo = match purpose {
+            Purpose::Change if !group.way.spares_members(group.force) => {
+                let regions = probes.iter().map(metadata::of_probe);
+                let devices = paths.iter().zip(&mut disks).zip(regions);
+                let devices =
+                    devices.map(|((path, disk), regions)| (path.as_path(), disk, regions));
+                Undo::begin(&group.undo, devices, &mut world.clock)?
+            }
+            _ => None,
+        };
         let strict = purpose != Purpose::Look && !group.force;
         for (path, probe) in paths.iter().zip(&probes) {
             if let Err(error) = &probe.superblock
@@ -119,12 +147,13 @@ impl Session {
         });
         let options = Options { force: group.force, set: group.set };
         let troubles = troubles(&paths, &probes);
+        name_odd_logs(&paths, &probes, report);
         let bitmap_pages = bitmap_pages(&probes);
         let array = assemble(probes, config, &options)
             .map_err(|error| assemble_failure(&error, &paths, &troubles))?;
         let array = Assembled::new(array, disks);
         let (clock, teller) = (world.clock, Teller::default());
-        let session = Self { array, clock, paths, superblocks, bitmap_pages, teller };
+        let session = Self { array, clock, paths, superblocks, bitmap_pages, teller, undo };
         if strict {
             session.refuse_misfits()?;
         }
@@ -258,6 +287,9 @@ impl Session {
             self.teller.take(&event, &names, report);
         }
         self.teller.finish(report);
+        if let Some(undo) = self.undo.take() {
+            undo.finish(report);
+        }
         self.status()
     }
 
@@ -382,6 +414,17 @@ fn troubles(paths: &[PathBuf], probes: &[Probe]) -> Vec<String> {
         Some(format!("{}: {why}", path.display()))
     };
     paths.iter().zip(probes).filter_map(trouble).collect()
+}
+
+/// Says whose bad-block log Linux might refuse.
+fn name_odd_logs(paths: &[PathBuf], probes: &[Probe], report: &Report) {
+    for (path, probe) in paths.iter().zip(probes) {
+        if let Some(Ok(log)) = &probe.bad_blocks
+            && !log.flaws.is_sound()
+        {
+            report.note(format_args!("{}: {}", path.display(), log.flaws));
+        }
+    }
 }
 
 /// Bits of a bitmap that one page of Linux's counters covers.

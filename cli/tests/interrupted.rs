@@ -14,6 +14,7 @@ fn cut_short(dir: &Dir, words: &[&str], after: Duration) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_holdfast"))
         .args(words)
         .current_dir(dir.path("."))
+        .env("XDG_STATE_HOME", dir.state())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -109,6 +110,7 @@ fn a_full_disk_fails_no_member() {
          mount -o remount,size=100m . && {bin} rebuild 0.img 1.img 2.img; echo \"again $?\""
     );
     let output = Command::new("unshare")
+        .env("XDG_STATE_HOME", dir.state())
         .args(["--mount", "sh", "-c", &format!("cd '{}' && {script}", dir.path(".").display())])
         .output();
     let Ok(output) = output else { return common::skipped("no unshare(1)") };

@@ -9,6 +9,7 @@ use common::{Dir, MIB, sha256, skipped};
 /// Runs the command under strace; none, with a word about it, where there is no strace.
 fn strace(dir: &Dir, options: &[&str], line: &str) -> Option<Output> {
     let mut command = Command::new("strace");
+    command.env("XDG_STATE_HOME", dir.state());
     command.args(["-f", "-o", "trace"]).args(options).arg(env!("CARGO_BIN_EXE_holdfast"));
     let output = command.args(line.split_whitespace()).current_dir(dir.path(".")).output();
     match output {

@@ -204,7 +204,7 @@ fn create_refuses_what_carries_something() {
     dir.fails("create -l1 -n2 0.img 0.img", 4, &["same storage"]);
     dir.good("create --dry-run --force -l1 -n2 0.img 1.img");
     assert_eq!(dir.fingerprints(), before);
-    dir.good("create --force -l0 -n2 0.img 1.img");
+    dir.good("create --force --in-place -l0 -n2 0.img 1.img");
 }
 
 #[test]

@@ -313,7 +313,7 @@ fn make_members(
         }
         let bad = match probe.bad_blocks {
             None => BadBlocks::default(),
-            Some(Ok(bad)) => bad,
+            Some(Ok(log)) => log.bad,
             // A log that cannot be read could list anything.
             Some(Err(problem)) => {
                 state = State::Foreign;

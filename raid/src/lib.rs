@@ -29,6 +29,7 @@ pub mod assembled;
 pub mod assembly;
 pub mod config;
 pub mod defects;
+pub mod doctor;
 pub mod event;
 pub mod integrity;
 pub mod layout;

@@ -11,7 +11,8 @@ use holdfast_core::buf::Buf;
 use holdfast_core::time::Clock;
 
 use crate::superblock::{
-    BadBlocks, BadBlocksError, BitmapError, BitmapHeader, Superblock, SuperblockError, placement,
+    BadBlocks, BadBlocksError, BitmapError, BitmapHeader, Log, Superblock, SuperblockError,
+    placement,
 };
 
 /// Bytes of a superblock with the largest role table.
@@ -30,7 +31,7 @@ pub struct Probe {
     /// Its write-intent bitmap, if the superblock says that there is one.
     pub bitmap: Option<Result<Bitmap, BitmapProblem>>,
     /// Its bad-block log, if the superblock says that there are bad blocks.
-    pub bad_blocks: Option<Result<BadBlocks, BadBlocksProblem>>,
+    pub bad_blocks: Option<Result<Log, BadBlocksProblem>>,
 }
 
 /// A bitmap as found.
@@ -117,7 +118,7 @@ struct Subject {
     left: u32,
     superblock: Option<Superblock>,
     bitmap: Option<Result<Bitmap, BitmapProblem>>,
-    bad_blocks: Option<Result<BadBlocks, BadBlocksProblem>>,
+    bad_blocks: Option<Result<Log, BadBlocksProblem>>,
 }
 
 /// The core that probes devices. Feed [`Scan::poll_member_io`]'s requests to the devices and their

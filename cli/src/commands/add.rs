@@ -5,16 +5,19 @@
 //! are taken off first, lest one of them be believed later. A device the array cannot take is left
 //! as it is.
 
+use std::path::Path;
+
 use holdfast_core::block::{BlockDevice, Geometry};
-use holdfast_host::file::FileDisk;
 use holdfast_raid::AddMember;
 use holdfast_raid::level::Level;
 
 use super::change::{self, Changed};
 use crate::config::Add;
+use crate::disk::Disk;
 use crate::erase;
 use crate::exit::{Failure, Outcome};
 use crate::members::{self, Member};
+use crate::metadata;
 use crate::report::{Report, confirm};
 use crate::session::{Purpose, Session};
 
@@ -47,6 +50,7 @@ pub(super) fn run(config: &Add, report: &Report) -> Outcome {
     let geometry = Geometry { read_only: opened.read_only && !dry_run, ..opened };
     session.array.check_new_member(geometry).map_err(refused)?;
     if !dry_run {
+        keep_what_it_carries(&mut session, &mut disk, &path)?;
         if config.group.force {
             confirm(&format!("Overwrite what {name} carries?"), config.caution.yes)?;
             take_off_superblocks(&mut disk, &mut session, &name)?;
@@ -64,11 +68,34 @@ pub(super) fn run(config: &Add, report: &Report) -> Outcome {
     Ok(change::answer(changed, dry_run, &session, report))
 }
 
-fn take_off_superblocks(
-    disk: &mut FileDisk,
+/// The new device's part of the undo: where superblocks can be, and where its own metadata will be.
+fn keep_what_it_carries(
     session: &mut Session,
-    name: &str,
+    disk: &mut Disk,
+    path: &Path,
 ) -> Result<(), Failure> {
+    let sectors = disk.geometry().sectors;
+    let mut regions = metadata::places(sectors);
+    for member in session.superblocks.iter().flatten() {
+        let mut spare = member.clone();
+        if spare.become_spare(0, members::new_uuid(), false, sectors).is_ok() {
+            // The bitmap's size is not at hand; all its room is.
+            let room = spare.bitmap_room(sectors).unwrap_or(0).min(MOST_BITMAP_SECTORS);
+            let start = spare.bitmap_sector().unwrap_or(0);
+            regions.push(start..start + room);
+            regions.extend(metadata::areas(&spare, None, sectors));
+        }
+    }
+    match session.undo.as_mut() {
+        Some(undo) => undo.include(path, disk, &mut session.clock, regions),
+        None => Ok(()),
+    }
+}
+
+/// The room mdadm leaves for the largest bitmap.
+const MOST_BITMAP_SECTORS: u64 = 256;
+
+fn take_off_superblocks(disk: &mut Disk, session: &mut Session, name: &str) -> Result<(), Failure> {
     let failed = |fault| Failure::error(format!("{name}: {fault}; it was not added"));
     for (_, sector) in erase::find(disk, &mut session.clock).map_err(failed)? {
         erase::erase(disk, &mut session.clock, sector).map_err(failed)?;

@@ -15,19 +15,24 @@ use holdfast_core::buf::Payload;
 use holdfast_core::size::{Human, SECTOR_BYTES};
 use holdfast_host::member::Access;
 use holdfast_host::zeros::Zeros;
+use holdfast_raid::scan::scan;
 use holdfast_raid::superblock::create::PlannedMember;
 use holdfast_raid::superblock::{Plan, Resync};
 use serde::Serialize;
 
 use super::detail;
 use crate::blueprint::{self, Blueprint, Device, Naming};
-use crate::config::{Create, Group, Seat};
+use crate::config::{Create, Group, Seat, UndoWish};
+use crate::disk::Disk;
 use crate::erase;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::members::{self, Member, World};
+use crate::metadata;
+use crate::overlay::{self, Use, Way};
 use crate::report::{Report, confirm};
 use crate::session::{Purpose, Session};
 use crate::stream::Stream;
+use crate::undo::Undo;
 
 #[derive(Debug, Serialize)]
 struct Answer {
@@ -44,18 +49,27 @@ struct Answer {
 pub(super) fn run(config: &Create, report: &Report) -> Outcome {
     let dry_run = config.caution.dry_run;
     let mut world = World::new()?;
-    let access = if dry_run { Access::Read } else { Access::Write };
-    let paths: Vec<PathBuf> = config.seats.iter().filter_map(Seat::path).cloned().collect();
-    let mut opened = world.open(&paths, access, report)?;
-    if !config.force {
-        refuse_carriers(&mut opened, &mut world)?;
-    }
-    let seats = devices(&config.seats, &opened);
     let naming = Naming {
         name: config.name,
         uuid: config.uuid.unwrap_or_else(members::new_uuid),
         now: members::now(),
     };
+    let spares = config.way.spares_members(config.force);
+    let access = match (dry_run, spares) {
+        (true, _) => Access::Read,
+        (false, true) => Access::Steady,
+        (false, false) => Access::Write,
+    };
+    let paths: Vec<PathBuf> = config.seats.iter().filter_map(Seat::path).cloned().collect();
+    let mut opened = world.open(&paths, access, report)?;
+    if spares && !dry_run {
+        let set = Some(naming.uuid);
+        opened = overlay::put_over(opened, &config.way, set, Use::Change, &mut world, report)?;
+    }
+    if !config.force {
+        refuse_carriers(&mut opened, &mut world)?;
+    }
+    let seats = devices(&config.seats, &opened);
     let (plan, why) = settle(config, &seats, naming, &opened)?;
     let blueprint = Blueprint::new(&config.new, &plan, &seats);
     let mut answer = Answer {
@@ -75,8 +89,12 @@ pub(super) fn run(config: &Create, report: &Report) -> Outcome {
     if config.force {
         confirm("Overwrite whatever these devices carry?", config.caution.yes)?;
     }
+    let undo = if spares { None } else { keep(config, &plan, &mut opened, &mut world)? };
     write_out(&plan, &mut opened, &mut world)?;
     let state = bring_in_sync(config, world, opened, report)?;
+    if let Some(undo) = undo {
+        undo.finish(report);
+    }
     let size = Human(plan.array_sectors * SECTOR_BYTES);
     report.line(format_args!("created {}, {size}", answer.blueprint.shape()));
     report.line(format_args!("uuid {}; state: {state}", answer.uuid));
@@ -104,6 +122,27 @@ fn refuse_carriers(opened: &mut [Member], world: &mut World) -> Result<(), Failu
         found.push((member.path.clone(), marks));
     }
     members::refuse_carriers(&found)
+}
+
+/// Keeps what lies where metadata is and will be.
+fn keep(
+    config: &Create,
+    plan: &Plan,
+    opened: &mut [Member],
+    world: &mut World,
+) -> Result<Option<Undo>, Failure> {
+    let mut disks: Vec<&mut Disk> = opened.iter_mut().map(|member| &mut member.disk).collect();
+    let probes = scan(&mut disks, &mut world.clock);
+    let regions = plan.superblocks().into_iter().zip(probes).map(|(planned, probe)| {
+        let mut regions = metadata::of_probe(&probe);
+        let header = plan.bitmap.as_ref().map(|bitmap| &bitmap.header);
+        regions.extend(metadata::areas(&planned, header, probe.geometry.sectors));
+        regions
+    });
+    let devices = opened.iter_mut().zip(regions.collect::<Vec<_>>());
+    let devices =
+        devices.map(|(member, regions)| (member.path.as_path(), &mut member.disk, regions));
+    Undo::begin(&config.undo, devices, &mut world.clock)
 }
 
 /// The devices as planning wants them; they were opened in the order of their seats.
@@ -231,7 +270,8 @@ fn bring_in_sync(
     report: &Report,
 ) -> Result<String, Failure> {
     let Create { force, uuid: set, knobs, .. } = *config;
-    let group = Group { members: Vec::new(), force, set, knobs };
+    let (way, undo) = (Way { overlay: None, in_place: true }, UndoWish::None);
+    let group = Group { members: Vec::new(), force, set, knobs, way, undo };
     let mut session = Session::assemble(world, opened, &group, Purpose::Change, report)?;
     while session.array.start_pending() {
         let before = detail::pending(&session.status());

@@ -13,13 +13,16 @@ use holdfast_raid::layout::names;
 use holdfast_raid::level::Level;
 use holdfast_raid::scan::{Probe, scan};
 use holdfast_raid::superblock::examine::{examine_text, level_name};
+use holdfast_raid::superblock::examine_v090::examine_v090_text;
 use holdfast_raid::superblock::geometry::array_sectors;
-use holdfast_raid::superblock::{Choice, Resync, Role, Superblock, Verdict, choose, group};
+use holdfast_raid::superblock::{Choice, Log, Resync, Role, Superblock, Verdict, choose, group};
 use serde::Serialize;
 
 use crate::config::Examine;
+use crate::disk::Disk;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::members::{self, World};
+use crate::overlay::{self, Use, Way};
 use crate::report::Report;
 use crate::{row, table};
 
@@ -80,15 +83,18 @@ struct Asked {
 /// Shows what the superblocks say.
 pub(super) fn run(config: &Examine, report: &Report) -> Outcome {
     let mut unopened = false;
-    let mut asked = ask(&config.members, report, |failure| {
+    let way = Way { overlay: config.overlay.clone(), in_place: true };
+    let mut asked = ask(&config.members, &way, report, |failure| {
         report.note(&failure);
         unopened = true;
     })?;
     for directory in &config.scan {
-        let found = ask(&files_in(directory)?, report, |_| ())?;
+        let found = ask(&files_in(directory)?, &way, report, |_| ())?;
         asked.extend(found.into_iter().filter(|asked| asked.probe.superblock.is_ok()));
     }
-    let exit = if config.verbose && !report.is_json() {
+    let exit = if config.bad_blocks {
+        bad_blocks(&asked, report)
+    } else if config.verbose && !report.is_json() {
         verbose(&asked, report)
     } else {
         summaries(&asked, report)
@@ -99,20 +105,23 @@ pub(super) fn run(config: &Examine, report: &Report) -> Outcome {
 /// Reads the metadata of each device that opens; the others are handed to `refused`.
 fn ask(
     paths: &[PathBuf],
+    way: &Way,
     report: &Report,
     mut refused: impl FnMut(Failure),
 ) -> Result<Vec<Asked>, Failure> {
     let mut world = World::new()?;
-    let (mut names, mut disks) = (Vec::new(), Vec::new());
+    let mut members = Vec::new();
     for path in paths {
-        match world.open(std::slice::from_ref(path), Access::Read, report) {
-            Ok(opened) => disks.extend(opened.into_iter().map(|member| {
-                names.push(member.path);
-                member.disk
-            })),
+        match world.open_all(path, Access::Read, report) {
+            Ok(opened) => members.extend(opened),
             Err(failure) => refused(failure),
         }
     }
+    if way.overlay.is_some() {
+        members = overlay::put_over(members, way, None, Use::Look, &mut world, report)?;
+    }
+    let (names, mut disks): (Vec<PathBuf>, Vec<Disk>) =
+        members.into_iter().map(|member| (member.path, member.disk)).unzip();
     let probes = scan(&mut disks, &mut world.clock);
     Ok(names.into_iter().zip(probes).map(|(path, probe)| Asked { path, probe }).collect())
 }
@@ -131,6 +140,95 @@ fn files_in(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(paths)
 }
 
+#[derive(Debug, Serialize)]
+struct BadBlocksAnswer {
+    members: Vec<BadBlocksOf>,
+}
+
+#[derive(Debug, Serialize)]
+struct BadBlocksOf {
+    path: String,
+    /// None where there is no log, or none that can be read.
+    log: Option<LogAnswer>,
+    why: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct LogAnswer {
+    entries: usize,
+    empty_entries: usize,
+    bad_sectors: u64,
+    /// Counted from the start of the device, in sectors.
+    ranges: Vec<RangeAnswer>,
+}
+
+#[derive(Debug, Serialize)]
+struct RangeAnswer {
+    sector: u64,
+    sectors: u64,
+    /// Whether it lies where the member's data is.
+    in_data: bool,
+}
+
+/// The bad-block logs, in mdadm's words where it has some.
+fn bad_blocks(asked: &[Asked], report: &Report) -> Exit {
+    let mut exit = Exit::Good;
+    let mut members = Vec::new();
+    for Asked { path, probe } in asked {
+        let name = path.display().to_string();
+        let (log, why) = match (&probe.superblock, &probe.bad_blocks) {
+            (Err(error), _) => (None, Some(error.to_string())),
+            (Ok(_), Some(Err(problem))) => (None, Some(problem.to_string())),
+            (Ok(superblock), Some(Ok(log))) => {
+                let odd = (!log.flaws.is_sound()).then(|| log.flaws.to_string());
+                (Some(log_answer(superblock, log)), odd)
+            }
+            (Ok(superblock), None) if superblock.bad_blocks.is_some() => {
+                (Some(log_answer(superblock, &Log::default())), None)
+            }
+            (Ok(_), None) => (None, Some("no bad-block log".to_owned())),
+        };
+        match &log {
+            None => {
+                exit =
+                    worse(exit, if probe.superblock.is_ok() { Exit::Good } else { Exit::Unusable })
+            }
+            Some(log) if log.ranges.is_empty() => {
+                report.line(format_args!("Bad-blocks list is empty in {name}"));
+            }
+            Some(log) => {
+                report.line(format_args!("Bad-blocks on {name}:"));
+                for range in &log.ranges {
+                    let RangeAnswer { sector, sectors, .. } = range;
+                    report.line(format_args!("{sector:>20} for {sectors} sectors"));
+                }
+            }
+        }
+        if let Some(why) = &why {
+            report.note(format_args!("{name}: {why}"));
+        }
+        members.push(BadBlocksOf { path: name, log, why });
+    }
+    report.answer(&BadBlocksAnswer { members });
+    exit
+}
+
+fn log_answer(superblock: &Superblock, log: &Log) -> LogAnswer {
+    let data =
+        superblock.data_offset..superblock.data_offset.saturating_add(superblock.used_sectors());
+    let range = |range: std::ops::Range<u64>| RangeAnswer {
+        sector: range.start,
+        sectors: range.end - range.start,
+        in_data: range.start < data.end && data.start < range.end,
+    };
+    LogAnswer {
+        entries: log.flaws.entries,
+        empty_entries: log.flaws.empty,
+        bad_sectors: log.bad.sectors(),
+        ranges: log.bad.iter().map(range).collect(),
+    }
+}
+
 fn verbose(asked: &[Asked], report: &Report) -> Exit {
     let mut exit = Exit::Good;
     for Asked { path, probe } in asked {
@@ -141,7 +239,9 @@ fn verbose(asked: &[Asked], report: &Report) -> Exit {
                     _ => None,
                 };
                 let sectors = probe.geometry.sectors;
-                let text = examine_text(&path.display().to_string(), superblock, sectors, header);
+                let name = path.display().to_string();
+                let text = examine_v090_text(&name, superblock)
+                    .unwrap_or_else(|| examine_text(&name, superblock, sectors, header));
                 report.line(text.strip_suffix('\n').unwrap_or(&text));
             }
             Err(error) => {

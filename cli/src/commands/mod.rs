@@ -9,16 +9,20 @@ mod completions;
 mod create;
 mod demo;
 pub(crate) mod detail;
+mod doctor;
+mod dump;
 mod examine;
 mod fail;
 mod map;
 mod mdstat;
+mod overlay;
 mod plan;
 mod read;
 mod rebuild;
 mod recover_search;
 mod remove;
 mod repair;
+mod restore;
 mod serve;
 mod sim;
 mod write;
@@ -45,6 +49,12 @@ pub(crate) fn run(job: &Job, report: &Report) -> Outcome {
         Job::Remove(config) => remove::run(config, report),
         Job::Add(config) => add::run(config, report),
         Job::ZeroSuperblock(config) => zero_superblock::run(config, report),
+        Job::Doctor(config) => doctor::run(config, report),
+        Job::Dump(config) => dump::run(config, report),
+        Job::Restore(config) => restore::run(config, report),
+        Job::OverlayDiff(file) => overlay::diff(file, report),
+        Job::OverlayCommit(config) => overlay::commit(config, report),
+        Job::OverlayDiscard(config) => overlay::discard(config, report),
         Job::Map(config) => map::run(config, report),
         Job::Plan(config) => plan::run(config, report),
         Job::Sim(config) => sim::run(config, report),

@@ -35,7 +35,7 @@ pub(super) fn run(config: &Plan, report: &Report) -> Outcome {
 
 /// Sizes of the devices named.
 fn look_at(seats: &[Seat], report: &Report) -> Result<Vec<Option<Device>>, Failure> {
-    let world = World::new()?;
+    let mut world = World::new()?;
     let mut devices = Vec::new();
     for seat in seats {
         let Seat::Device { path, write_mostly } = seat else {

@@ -22,6 +22,7 @@ use crate::events::{Names, byte_range};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::json::{Range, Ranges};
 use crate::members;
+use crate::parts::Spec;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::session::{Purpose, Session};
@@ -112,7 +113,9 @@ pub(super) fn is_twin(members: &[PathBuf], other: &Path) -> Result<bool, Failure
     }
     let world = members::World::new()?;
     let twin = members.iter().any(|member| {
-        let pair = [member.as_path(), other];
+        // A partition's disk is as little to be overwritten as a member that is all of one.
+        let base = Spec::of(member).base;
+        let pair = [base.as_path(), other];
         matches!(world.open_raw(&pair, Access::Read), Err(OpenError::SameDevice { .. }))
     });
     Ok(twin)

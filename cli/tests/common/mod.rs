@@ -47,6 +47,29 @@ impl Dir {
         self.0.join(name)
     }
 
+    /// Where the command keeps undo files: beside the directory, so that this holds members alone.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.0.with_extension("state")
+    }
+
+    /// The undo files, oldest first.
+    pub(crate) fn undos(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.state().join("holdfast/undo")) else {
+            return Vec::new();
+        };
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.sort_by_key(|path| path.metadata().unwrap().modified().unwrap());
+        files
+    }
+
+    /// Starts a run and gives it to the caller, with nothing on standard input.
+    pub(crate) fn start(&self, line: &str) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+        command.args(words(line)).current_dir(&self.0).env("XDG_STATE_HOME", self.state());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    }
+
     /// A sparse file.
     pub(crate) fn sparse(&self, name: &str, bytes: u64) {
         File::create(self.path(name)).unwrap().set_len(bytes).unwrap();
@@ -72,7 +95,7 @@ impl Dir {
     /// Runs the command here with something on standard input.
     pub(crate) fn run_with(&self, line: &str, input: &[u8]) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-        command.args(words(line)).current_dir(&self.0);
+        command.args(words(line)).current_dir(&self.0).env("XDG_STATE_HOME", self.state());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
@@ -172,6 +195,7 @@ fn ended_in_time(child: Child, line: &str) -> Output {
 impl Drop for Dir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(self.state());
     }
 }
 

@@ -53,7 +53,7 @@ impl Holdfast {
         let line = format!("{name} {}", words.join(" "));
         self.commands.push(line.clone());
         let mut command = Command::new(program);
-        command.args(words).current_dir(&self.dir);
+        command.args(words).current_dir(&self.dir).env("XDG_STATE_HOME", &self.dir);
         let Output { status, stdout, stderr } =
             programs::run(&mut command, LIMIT).map_err(|e| format!("{line}: {e}"))?;
         if status.code() == Some(code) {

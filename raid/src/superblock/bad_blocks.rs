@@ -25,13 +25,6 @@ const START_LIMIT: u64 = 1 << 54;
 /// Why a log cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBlocksError {
-    /// Newer kernels refuse such a member. Mostly a log of zeros that was never initialised, left
-    /// by an mdadm that copied the feature bit to a new member but not the log.
-    #[error("bad-block entry {index} has length zero; the log was never initialised")]
-    ZeroLength {
-        /// Position in the list.
-        index: usize,
-    },
     /// No device reaches that far.
     #[error("bad-block entry {index} is beyond any device")]
     OutOfRange {
@@ -164,22 +157,74 @@ impl BadBlocks {
         Ok(bytes)
     }
 
-    /// The set in a log's bytes. Order does not matter; the list ends at the first entry of all
+    /// The log in its bytes. Order does not matter; the list ends at the first entry of all
     /// ones or with the bytes. Call it only when the superblock says that bad blocks are recorded.
-    pub fn parse(bytes: &[u8], shift: u8) -> Result<Self, BadBlocksError> {
+    pub fn parse(bytes: &[u8], shift: u8) -> Result<Log, BadBlocksError> {
         let mut set = Self::new();
+        let mut flaws = Flaws::default();
         let (entries, _) = bytes.as_chunks::<8>();
         let entries = entries.iter().map(|entry| u64::from_le_bytes(*entry));
         for (index, entry) in entries.take_while(|entry| *entry != END).enumerate() {
             let (start, units) = (entry >> 10, entry & 1023);
+            flaws.entries += 1;
             if units == 0 {
-                return Err(BadBlocksError::ZeroLength { index });
+                flaws.empty += 1;
+                continue;
             }
             let range = to_sectors(start, shift).zip(to_sectors(start + units, shift));
             let (start, end) = range.ok_or(BadBlocksError::OutOfRange { index })?;
             set.add(start..end);
         }
-        Ok(set)
+        Ok(Log { bad: set, flaws })
+    }
+}
+
+/// A log as read.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Log {
+    /// What it lists.
+    pub bad: BadBlocks,
+    /// What is odd about the list.
+    pub flaws: Flaws,
+}
+
+/// Entries of length zero. They list nothing, so nothing is lost by passing over them; Linux 6.7 and
+/// later refuse a member that has one.
+///
+/// Mostly it is a log of zeros that was never initialised, left by an mdadm before 4.5 that copied
+/// the feature bit to a new member, but not the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Flaws {
+    /// Entries before the end of the list.
+    pub entries: usize,
+    /// Those of length zero.
+    pub empty: usize,
+}
+
+impl Flaws {
+    /// Whether Linux takes the log in every version.
+    pub const fn is_sound(&self) -> bool {
+        self.empty == 0
+    }
+
+    /// Whether the log was never initialised: entries, and not one that says anything.
+    pub const fn is_uninitialised(&self) -> bool {
+        self.empty > 0 && self.empty == self.entries
+    }
+}
+
+impl std::fmt::Display for Flaws {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let why = "Linux 6.7 and later refuse the member for it";
+        match self {
+            Self { empty: 0, .. } => f.write_str("nothing is odd"),
+            _ if self.is_uninitialised() => {
+                write!(f, "the bad-block log is announced but was never initialised; {why}")
+            }
+            Self { empty, entries } => {
+                write!(f, "{empty} of {entries} bad-block entries have length zero; {why}")
+            }
+        }
     }
 }
 
@@ -208,7 +253,8 @@ mod tests {
     #[test]
     fn a_log_as_linux_left_it_unsorted_and_split() {
         let bytes = log(&[0x0000_0000_0040_0008, 0x0000_0000_0065_c058, 0x0000_0000_005d_c200]);
-        let read = BadBlocks::parse(&bytes, 0).unwrap();
+        let Log { bad: read, flaws } = BadBlocks::parse(&bytes, 0).unwrap();
+        assert_eq!(flaws, Flaws { entries: 3, empty: 0 });
         assert_eq!(read.iter().collect::<Vec<_>>(), [4096..4104, 6000..6600]);
         let written = read.emit(0, LOG_SECTORS).unwrap();
         let sorted = log(&[0x0000_0000_0040_0008, 0x0000_0000_005d_c200, 0x0000_0000_0065_c058]);
@@ -218,8 +264,6 @@ mod tests {
     #[test]
     fn broken_logs_name_the_entry() {
         let rows = [
-            (log(&[0]), 0, BadBlocksError::ZeroLength { index: 0 }),
-            (log(&[0x0040_0008, 0x0080_0000]), 0, BadBlocksError::ZeroLength { index: 1 }),
             (log(&[u64::MAX - 1]), 11, BadBlocksError::OutOfRange { index: 0 }),
             (log(&[0x0040_0008]), 64, BadBlocksError::OutOfRange { index: 0 }),
             (log(&[0x0040_0008]), 255, BadBlocksError::OutOfRange { index: 0 }),
@@ -227,8 +271,19 @@ mod tests {
         for (bytes, shift, error) in rows {
             assert_eq!(BadBlocks::parse(&bytes, shift), Err(error));
         }
-        assert_eq!(BadBlocks::parse(&[], 0), Ok(BadBlocks::new()));
-        assert_eq!(BadBlocks::parse(&log(&[]), 0), Ok(BadBlocks::new()));
+        assert_eq!(BadBlocks::parse(&[], 0), Ok(Log::default()));
+        assert_eq!(BadBlocks::parse(&log(&[]), 0), Ok(Log::default()));
+    }
+
+    #[test]
+    fn entries_of_length_zero_list_nothing_and_the_others_count() {
+        let found = BadBlocks::parse(&log(&[0, 0x0040_0008, 0x0080_0000]), 0).unwrap();
+        assert_eq!(found.bad, set(&[(4096, 8)]));
+        assert_eq!(found.flaws, Flaws { entries: 3, empty: 2 });
+        assert!(!found.flaws.is_sound() && !found.flaws.is_uninitialised());
+        // The log that was never there: zeros to the end.
+        let found = BadBlocks::parse(&[0; 4096], 0).unwrap();
+        assert!(found.bad.is_empty() && found.flaws.is_uninitialised());
     }
 
     #[test]
@@ -279,7 +334,7 @@ mod tests {
     #[test]
     fn a_coarser_unit_rounds_outwards() {
         let bytes = set(&[(9, 2)]).emit(3, LOG_SECTORS).unwrap();
-        assert_eq!(BadBlocks::parse(&bytes, 3), Ok(set(&[(8, 8)])));
+        assert_eq!(BadBlocks::parse(&bytes, 3).map(|log| log.bad), Ok(set(&[(8, 8)])));
     }
 
     proptest! {
@@ -297,7 +352,7 @@ mod tests {
                 prop_assert!(bad.ranges.windows(2).all(|pair| pair[0].end < pair[1].start));
             }
             let bytes = bad.emit(0, LOG_SECTORS).unwrap();
-            prop_assert_eq!(BadBlocks::parse(&bytes, 0), Ok(bad));
+            prop_assert_eq!(BadBlocks::parse(&bytes, 0).map(|log| log.bad), Ok(bad));
         }
 
         #[test]

@@ -268,8 +268,9 @@ impl BitmapHeader {
         superblock: &Superblock,
         device_sectors: u64,
     ) -> Result<(), BitmapError> {
-        if self.uuid != superblock.set_uuid {
-            return Err(BitmapError::Uuid { bitmap: self.uuid, array: superblock.set_uuid });
+        let array = superblock.bitmap_uuid();
+        if self.uuid != array {
+            return Err(BitmapError::Uuid { bitmap: self.uuid, array });
         }
         let room = superblock.bitmap_room(device_sectors).unwrap_or(0);
         let need = self.bytes().div_ceil(512);

@@ -17,6 +17,7 @@ use super::role::{Resync, Role};
 use super::timestamp::Timestamp;
 use super::uuid::Uuid;
 use super::v1::{FIXED_BYTES, RawV1, devflag, feature};
+use super::v090::V090;
 use crate::level::Level;
 
 /// Sectors (of 512 bytes) in a count of bytes, rounded up.
@@ -91,6 +92,8 @@ pub struct Superblock {
     /// Logical block size of the array in bytes; 0 where the writer did not say (Linux before
     /// 6.19, which also insists on 0).
     pub logical_block_size: u32,
+    /// What a 0.90 superblock says beyond all this; none for version 1.
+    pub v090: Option<Box<V090>>,
     /// The fixed bytes as read, for those nobody here understands.
     pub(super) raw: RawV1,
     /// What followed the role table up to a whole sector.
@@ -162,6 +165,9 @@ pub enum Unsupported {
     /// Another machine may be writing.
     #[error("the array is shared by a cluster")]
     Clustered,
+    /// Metadata that is only read here.
+    #[error("metadata 0.90 is read, not written; mdadm --assemble --update=metadata makes it 1.0")]
+    OldMetadata,
 }
 
 impl Superblock {
@@ -199,6 +205,7 @@ impl Superblock {
             resync: Resync::Clean,
             roles: Vec::new(),
             logical_block_size: 0,
+            v090: None,
             raw: zerocopy::FromZeros::new_zeroed(),
             tail: Vec::new(),
         }
@@ -304,6 +311,11 @@ impl Superblock {
         self.sector_at(self.bitmap_offset?.into())
     }
 
+    /// The uuid the array's bitmap carries.
+    pub fn bitmap_uuid(&self) -> Uuid {
+        self.v090.as_ref().map_or(self.set_uuid, |old| old.bitmap_uuid(self.set_uuid))
+    }
+
     /// First sector of the bad-block log on this member.
     pub fn bad_blocks_sector(&self) -> Option<u64> {
         self.sector_at(self.bad_blocks?.offset.into())
@@ -335,6 +347,7 @@ impl Superblock {
             (other & feature::JOURNAL != 0, Unsupported::Journal),
             (self.ppl.is_some(), Unsupported::Ppl),
             (other & feature::CLUSTERED != 0, Unsupported::Clustered),
+            (self.minor == Minor::V0_90, Unsupported::OldMetadata),
         ];
         reasons.into_iter().find(|(applies, _)| *applies).map(|(_, reason)| reason)
     }

@@ -95,6 +95,9 @@ pub struct Plan {
 
 /// Works out a new array.
 pub fn plan(array: &NewArray) -> Result<Plan, CreateError> {
+    if array.minor == Minor::V0_90 {
+        return Err(CreateError::Metadata);
+    }
     array.check()?;
     let offset = data_offset(array)?;
     let size = member_size(array, offset)?;
@@ -166,7 +169,7 @@ fn data_offset(array: &NewArray) -> Result<u64, CreateError> {
 /// What metadata and data offset take from a device, in sectors.
 fn overhead(array: &NewArray, device: u64, offset: u64) -> u64 {
     match array.minor {
-        Minor::V1_0 => {
+        Minor::V1_0 | Minor::V0_90 => {
             let rounding = device % 8;
             offset + rounding + END_SECTORS + u64::from(LOG_SECTORS) + bitmap_space(device)
         }
@@ -236,7 +239,7 @@ fn plan_bitmap(array: &NewArray, size: u64) -> Result<Option<PlannedBitmap>, Cre
     let chunk = bitmap_chunk(wish, covered, bitmap_space(size))?;
     let header = BitmapHeader::new(array.set_uuid, covered, chunk);
     let offset = match array.minor {
-        Minor::V1_0 => {
+        Minor::V1_0 | Minor::V0_90 => {
             // One bit more than needed, as mdadm counts; a start on a 4 KiB boundary.
             let bits = covered * 512 / u64::from(chunk) + 1;
             let blocks = (bits.div_ceil(8) + HEADER_BYTES).div_ceil(4096);
@@ -299,7 +302,7 @@ fn place(
     let super_offset = array.minor.sector(sectors).unwrap_or_default();
     let space = bitmap.map_or_else(|| bitmap_space(size), |bitmap| bitmap_room(array, bitmap));
     let (data_size, log) = match array.minor {
-        Minor::V1_0 => {
+        Minor::V1_0 | Minor::V0_90 => {
             let room = super_offset - data_offset;
             let reserved = (space + u64::from(LOG_SECTORS)).min(room.saturating_sub(size));
             let log = (reserved >= LOG_SECTORS.into()).then_some(-i32::from(LOG_SECTORS));
@@ -323,7 +326,9 @@ fn place(
 /// Sectors that belong to the bitmap: whole blocks of 4 KiB, at the end all between it and the log.
 fn bitmap_room(array: &NewArray, bitmap: &PlannedBitmap) -> u64 {
     match array.minor {
-        Minor::V1_0 => u64::from(bitmap.offset.unsigned_abs()) - u64::from(LOG_SECTORS),
+        Minor::V1_0 | Minor::V0_90 => {
+            u64::from(bitmap.offset.unsigned_abs()) - u64::from(LOG_SECTORS)
+        }
         Minor::V1_1 | Minor::V1_2 => bitmap.header.area_sectors(0),
     }
 }

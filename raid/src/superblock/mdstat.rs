@@ -184,7 +184,10 @@ impl ArrayFacts {
         if !self.members.is_empty() {
             write!(out, "\n      {} blocks", sectors / 2)?;
         }
-        write!(out, " super {}", self.minor)?;
+        // Linux says nothing of the version it once took for granted.
+        if self.minor != Minor::V0_90 {
+            write!(out, " super {}", self.minor)?;
+        }
         if !active {
             out.push_str("\n       \n");
             return Ok(());

@@ -1,4 +1,4 @@
-//! Linux md's on-disk metadata, version 1: the only place in holdfast that knows its bytes.
+//! Linux md's on-disk metadata, version 1 and (to read) 0.90: the only place in holdfast that knows its bytes.
 //!
 //! Everything here is pure: bytes and facts come in as arguments, bytes and verdicts go out.
 //! Nothing reads a device or a clock, or invents a uuid.
@@ -15,8 +15,9 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | [`placement`] | the three places a superblock can sit at (1.0, 1.1, 1.2) |
+//! | [`placement`] | the places a superblock can sit at (1.0, 1.1, 1.2 and 0.90) |
 //! | [`v1`] | its fixed 256 bytes, feature bits, checksum |
+//! | [`v090`] | the older block, read only |
 //! | [`block`] | [`Superblock`]: what the bytes mean |
 //! | [`parse`], [`emit`] | between the two; all range checks happen here |
 //! | [`uuid`], [`name`], [`timestamp`], [`role`] | the words a superblock is made of |
@@ -25,7 +26,7 @@
 //! | [`mod@choose`], [`verdict`] | several members disagree: which are current? |
 //! | [`wish`], [`create`] | a new array: what is wanted; sizes, offsets, first superblocks |
 //! | [`geometry`] | array sizes, valid layouts, how many members are enough |
-//! | [`examine`], [`examine_bitmap`], [`mdstat`] | the texts administrators know |
+//! | [`examine`], [`examine_v090`], [`examine_bitmap`], [`mdstat`] | the texts administrators know |
 //!
 //! The usual walk: read 4096 bytes at each of [`placement::candidates`], [`Superblock::parse`]
 //! them, keep [`placement::latest`] per device, split a mixed bag with [`choose::group`], ask
@@ -41,6 +42,7 @@ pub mod create;
 pub mod emit;
 pub mod examine;
 pub mod examine_bitmap;
+pub mod examine_v090;
 pub mod geometry;
 pub mod mdstat;
 pub mod name;
@@ -50,6 +52,7 @@ pub mod role;
 mod spare;
 pub mod timestamp;
 pub mod uuid;
+pub mod v090;
 pub mod v1;
 pub mod verdict;
 pub mod wish;
@@ -57,7 +60,7 @@ pub mod wish;
 #[cfg(test)]
 mod tests;
 
-pub use bad_blocks::{BadBlocks, BadBlocksError, LogFull};
+pub use bad_blocks::{BadBlocks, BadBlocksError, Flaws, Log, LogFull};
 pub use bitmap_header::{BitmapError, BitmapHeader, BitmapVersion, UnsupportedBitmap};
 pub use block::{LogPlace, Ppl, Reshape, Superblock, Unsupported};
 pub use choose::{Choice, choose, group};

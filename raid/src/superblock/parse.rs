@@ -22,6 +22,7 @@ use super::role::{Resync, Role};
 use super::timestamp::Timestamp;
 use super::uuid::Uuid;
 use super::v1::{FIXED_BYTES, MAGIC, MAX_DEV, RawV1, checksum, feature};
+use super::v090;
 use crate::level::Level;
 
 /// Smallest member md accepts, in sectors of data.
@@ -87,10 +88,15 @@ impl SuperblockError {
     }
 }
 
-type Outcome = Result<(), SuperblockError>;
+pub(super) type Outcome = Result<(), SuperblockError>;
 
 /// `Ok` if the condition holds, else the field is to blame.
-fn demand(holds: bool, field: &'static str, value: impl Into<i128>, why: &'static str) -> Outcome {
+pub(super) fn demand(
+    holds: bool,
+    field: &'static str,
+    value: impl Into<i128>,
+    why: &'static str,
+) -> Outcome {
     if holds { Ok(()) } else { Err(SuperblockError::Field { field, value: value.into(), why }) }
 }
 
@@ -114,6 +120,9 @@ impl Superblock {
         found_at: u64,
         device_sectors: u64,
     ) -> Result<Self, SuperblockError> {
+        if v090::claims(block) {
+            return Self::parse_v090(block, found_at, device_sectors);
+        }
         let (raw, rest) = split(block)?;
         let used = used_bytes(&raw, block, found_at)?;
         let (stored, expected) = (raw.sb_csum.get(), checksum(used));
@@ -248,6 +257,7 @@ fn translate(raw: &RawV1, rest: &[u8], minor: Minor) -> Superblock {
         resync: Resync::from_number(raw.resync_offset.get()),
         roles,
         logical_block_size: raw.logical_block_size.get(),
+        v090: None,
         raw: *raw,
         tail: tail.get(..padding).map_or_else(Vec::new, <[u8]>::to_vec),
     }
@@ -281,7 +291,7 @@ fn log_place(raw: &RawV1) -> Option<LogPlace> {
     (offset != 0 && sectors != 0).then_some(LogPlace { offset, sectors, shift: raw.bblog_shift })
 }
 
-fn check_shape(block: &Superblock) -> Outcome {
+pub(super) fn check_shape(block: &Superblock) -> Outcome {
     let (disks, unit) = (block.raid_disks, block.logical_block_size);
     demand((1..=MAX_DEV).contains(&disks), "raid_disks", disks, "expected 1 to 1920 slots")?;
     let number = block.dev_number;
@@ -291,7 +301,7 @@ fn check_shape(block: &Superblock) -> Outcome {
     demand(unit_ok, "logical_block_size", unit, why)
 }
 
-fn check_chunk(field: &'static str, level: Option<Level>, chunk: u32) -> Outcome {
+pub(super) fn check_chunk(field: &'static str, level: Option<Level>, chunk: u32) -> Outcome {
     demand(chunk <= MAX_CHUNK_SECTORS, field, chunk, "larger than md can express")?;
     let Some(level) = level.filter(|level| level.is_striped()) else {
         return Ok(());

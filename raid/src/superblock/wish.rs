@@ -87,6 +87,9 @@ pub struct NewArray {
 /// Why no such array can be made. Members count from 0, spares go on after them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
+    /// Version 0.90 is only read.
+    #[error("metadata 0.90 is read, not made: choose 1.0, 1.1 or 1.2")]
+    Metadata,
     /// Too few or too many slots.
     #[error("{level} takes {least} to {most} members, not {wanted}")]
     Members {

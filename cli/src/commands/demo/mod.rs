@@ -17,7 +17,6 @@ use std::time::Instant;
 use holdfast_core::block::{BlockDevice, Durability, Op};
 use holdfast_core::buf::{Buf, Payload};
 use holdfast_core::size::{Human, SECTOR_BYTES};
-use holdfast_host::file::FileDisk;
 use holdfast_host::member::Access;
 use holdfast_raid::event::Event;
 use holdfast_raid::layout::names;
@@ -36,6 +35,7 @@ use self::pulled::Pulled;
 use super::create;
 use crate::blueprint::{self, Blueprint, Device, Naming};
 use crate::config::{Demo, New, Shape};
+use crate::disk::Disk;
 use crate::events::{Names, sentence};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::members::{self, World};
@@ -93,7 +93,7 @@ pub(super) fn run(config: &Demo, report: &Report) -> Outcome {
 struct Show<'a> {
     report: &'a Report,
     level: Level,
-    array: Assembled<Pulled<FileDisk>>,
+    array: Assembled<Pulled<Disk>>,
     world: World,
     stream: Stream,
     progress: Progress,
@@ -156,7 +156,7 @@ impl<'a> Show<'a> {
         // Sparse files read as zeros, and zeros are the parity of zeros.
         let plan = blueprint::draft(&new, &seats, naming, true)?;
         create::write_out(&plan, &mut opened, &mut world)?;
-        let mut disks: Vec<Pulled<FileDisk>> =
+        let mut disks: Vec<Pulled<Disk>> =
             opened.into_iter().map(|member| Pulled::new(member.disk)).collect();
         let probes = scan(&mut disks, &mut world.clock);
         let options = Options { force: false, set: None };

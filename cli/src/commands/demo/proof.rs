@@ -9,7 +9,6 @@ use super::{PRINT_BYTES, Show};
 use crate::config::Group;
 use crate::events::byte_range;
 use crate::exit::{Exit, Failure};
-use crate::knobs::Knobs;
 use crate::report::Report;
 use crate::session::{Purpose, Session};
 use crate::stream::{PIECE_BYTES, Stream};
@@ -63,7 +62,7 @@ impl Show<'_> {
     /// A second program would see the same: the files alone, pulled ones among them.
     pub(super) fn prove_from_files(&mut self) -> Result<(), Failure> {
         let members = self.paths.clone();
-        let group = Group { members, force: false, set: None, knobs: Knobs::default() };
+        let group = Group::of(members);
         // Who was left out is part of the story already.
         let quiet = Report::new(true);
         let mut session = Session::open(&group, Purpose::Look, &quiet)?;

@@ -8,16 +8,17 @@ use std::ops::Range;
 use holdfast_core::block::{BlockDevice, Completions, Geometry, Request, Tag};
 use holdfast_core::size::SECTOR_BYTES;
 use holdfast_core::time::Instant;
-use holdfast_host::file::FileDisk;
 use holdfast_host::nbd::export::health::{DEGRADED, REBUILDING};
 use holdfast_host::nbd::{Context, Extent, Offer};
 use holdfast_raid::status::{Health, MemberState, Status};
 use holdfast_raid::sync::Action;
 use holdfast_raid::{Assembled, Level};
 
+use crate::disk::Disk;
+
 /// An array that can say how it is.
 #[derive(Debug)]
-pub(super) struct Served<'a>(pub(super) &'a mut Assembled<FileDisk>);
+pub(super) struct Served<'a>(pub(super) &'a mut Assembled<Disk>);
 
 impl BlockDevice for Served<'_> {
     fn geometry(&self) -> Geometry {

@@ -1,0 +1,97 @@
+//! What a member is to the engine: a disk, or a partition of one, perhaps under an overlay.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use holdfast_core::block::{BlockDevice, Completions, Geometry, Request, Tag};
+use holdfast_core::time::Instant;
+use holdfast_host::blocklog::Log;
+use holdfast_host::file::FileDisk;
+use holdfast_host::overlay::Overlay;
+use holdfast_host::pool::IoPool;
+use holdfast_host::window::Window;
+use holdfast_host::zeros::Zeros;
+
+/// A member's storage.
+#[derive(Debug)]
+pub(crate) struct Disk(Storage);
+
+#[derive(Debug)]
+enum Storage {
+    /// The member itself.
+    Itself(Window<FileDisk>),
+    /// The member as an overlay shows it.
+    Overlaid(Box<Overlay<Window<FileDisk>>>, Arc<Log>, u32),
+}
+
+impl Disk {
+    /// A file or device, or the part of it that is the member.
+    pub(crate) const fn new(window: Window<FileDisk>) -> Self {
+        Self(Storage::Itself(window))
+    }
+
+    /// The same member under an overlay, which knows it by this number.
+    pub(crate) fn over(self, log: Arc<Log>, number: u32, pool: &IoPool) -> Self {
+        match self.0 {
+            Storage::Itself(window) => {
+                let overlay = Overlay::new(window, Arc::clone(&log), number, pool);
+                Self(Storage::Overlaid(Box::new(overlay), log, number))
+            }
+            Storage::Overlaid(..) => unreachable!("there is one overlay at most"),
+        }
+    }
+
+    /// Whether a range of sectors is known to read as zeros, without reading it.
+    pub(crate) fn reads_as_zeros(&self, sectors: Range<u64>) -> Zeros {
+        let window = match &self.0 {
+            Storage::Itself(window) => window,
+            Storage::Overlaid(overlay, log, number) => {
+                if !log.within(*number, sectors.clone()).is_empty() {
+                    return Zeros::Unknown;
+                }
+                overlay.base()
+            }
+        };
+        if sectors.end > window.geometry().sectors {
+            return Zeros::Unknown;
+        }
+        let start = window.start();
+        window.device().reads_as_zeros(start + sectors.start..start + sectors.end)
+    }
+
+    fn device(&self) -> &dyn BlockDevice {
+        match &self.0 {
+            Storage::Itself(window) => window,
+            Storage::Overlaid(overlay, ..) => &**overlay,
+        }
+    }
+
+    fn device_mut(&mut self) -> &mut dyn BlockDevice {
+        match &mut self.0 {
+            Storage::Itself(window) => window,
+            Storage::Overlaid(overlay, ..) => &mut **overlay,
+        }
+    }
+}
+
+impl BlockDevice for Disk {
+    fn geometry(&self) -> Geometry {
+        self.device().geometry()
+    }
+
+    fn submit(&mut self, request: Request) -> Result<(), Request> {
+        self.device_mut().submit(request)
+    }
+
+    fn poll(&mut self, now: Instant, finished: &mut Completions) {
+        self.device_mut().poll(now, finished);
+    }
+
+    fn poll_at(&self) -> Option<Instant> {
+        self.device().poll_at()
+    }
+
+    fn abandon(&mut self, tag: Tag) {
+        self.device_mut().abandon(tag);
+    }
+}
