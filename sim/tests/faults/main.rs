@@ -137,7 +137,8 @@ fn failed(events: &[Event], index: usize) -> bool {
 fn listed(rig: &mut Rig<Disk>, index: usize) -> Vec<(u64, u64)> {
     let log = rig.probe()[index].bad_blocks.clone();
     let Some(log) = log else { return Vec::new() };
-    log.expect("a log that holds together").iter().map(|r| (r.start, r.end - r.start)).collect()
+    let log = log.expect("a log that holds together");
+    log.bad.iter().map(|r| (r.start, r.end - r.start)).collect()
 }
 
 /// Changes a byte of a disk behind everybody's back.
