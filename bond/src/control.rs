@@ -149,7 +149,11 @@ impl<D: Defects> Bond<D> {
             return Err(Refusal::NoMember(member.to_string()));
         };
         self.set_inactive(index);
-        self.tried = None;
+        // The search begins anew; whoever was being tried is no party to traffic any more (the
+        // kernel forgets that, and has two of them then).
+        if let Some(tried) = self.tried.take().and_then(|tried| self.index(tried)) {
+            self.set_inactive(tried);
+        }
         let was_active = self.active == Some(member);
         if self.up && (was_active || !self.options.mode.has_active()) {
             self.unlisten(member);

@@ -203,7 +203,9 @@ impl<D: Defects> Bond<D> {
 
     /// A member is, or is no longer, a backup.
     pub(crate) fn listen_as_backup(&mut self, member: MemberId, listens: bool) {
-        for group in self.question_groups() {
+        let own = self.index(member).filter(|_| self.options.probe_all);
+        let own = own.map(|index| self.port_mac(index));
+        for group in self.question_groups().into_iter().chain(own) {
             self.act(if listens {
                 Action::JoinGroup { member, group }
             } else {

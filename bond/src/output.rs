@@ -55,14 +55,14 @@ pub enum Action {
         /// Bytes.
         mtu: u32,
     },
-    /// A member receives frames to this group too.
+    /// A member receives frames to this group (or, with `probe_all`, address) too.
     JoinGroup {
         /// Which member.
         member: MemberId,
         /// Which group.
         group: Mac,
     },
-    /// A member need not receive frames to this group any more.
+    /// A member need not receive frames to this group or address any more.
     LeaveGroup {
         /// Which member.
         member: MemberId,

@@ -122,7 +122,11 @@ impl<D: Defects> Bond<D> {
         if self.options.mode == Mode::Lacp {
             return self.update_lacp_carrier();
         }
-        let up = self.members.iter().filter(|member| member.state == LinkState::Up).count();
+        // A link that is lost but not yet given up is still in use, while looks decide. The kernel
+        // takes the carrier away at once, against the meaning of `downdelay`.
+        let watched = self.options.miimon() > 0;
+        let used = |state| state == LinkState::Up || watched && state == LinkState::Fail;
+        let up = self.members.iter().filter(|member| used(member.state)).count();
         self.set_carrier(up >= self.options.min_links.max(1) as usize);
     }
 

@@ -121,12 +121,14 @@ impl<D: Defects> Bond<D> {
         let to = ethernet::destination(frame);
         let receiver = &self.members[index];
         if receiver.inactive && !self.defects.has(Defect::BackupsHandUp) {
-            let exempt = self.options.mode == Mode::Alb && !to.is_multicast();
+            // Neighbours of balance-alb answer to members that are not the active one.
+            let own = to == receiver.mac && receiver.link.carrier;
+            let exempt = self.receives_balanced() && own;
             if !exempt {
                 return Ingress::Drop(NoIngress::Inactive);
             }
         }
-        if to == receiver.mac && to != self.mac {
+        if to != self.mac && (to == receiver.mac || self.is_lost_address(to)) {
             frame[..6].copy_from_slice(&self.mac.0);
         }
         Ingress::Deliver

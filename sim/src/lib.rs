@@ -13,7 +13,8 @@
 //! - [`script`] is a run as text, [`swarm`] draws one from a seed as far as a [`plan`] lets it,
 //!   [`run`] carries it out, [`shrink`] makes a failing one small;
 //! - [`campaign`] runs many seeds on all processors;
-//! - [`table`] is the fault model as tables, filled in by running the engine.
+//! - [`table`] is the fault model as tables, filled in by running the engine;
+//! - [`net`] is a network, and the bonds that fail in it.
 //!
 //! ```
 //! use holdfast_raid::Level;
@@ -35,6 +36,7 @@ pub mod exhaustive;
 pub mod ledger;
 pub mod model;
 pub mod mutants;
+pub mod net;
 pub mod plan;
 pub mod recipe;
 pub mod rig;

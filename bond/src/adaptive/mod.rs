@@ -198,6 +198,13 @@ impl<D: Defects> Bond<D> {
         self.teach(index, mac);
     }
 
+    /// Whether frames to this address are sent by neighbours that have not yet heard that its member
+    /// is lost.
+    pub(crate) fn is_lost_address(&self, to: Mac) -> bool {
+        let lost = |member: &crate::member::Member| member.mac == to && !member.link.carrier;
+        self.receives_balanced() && self.members.iter().any(lost)
+    }
+
     fn end_promiscuity_when_due(&mut self) {
         if let Some((_, looks)) = &mut self.adaptive.promiscuous {
             *looks += 1;

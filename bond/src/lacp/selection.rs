@@ -229,16 +229,20 @@ impl<D: Defects> Bond<D> {
         !self.options.lacp_strict || (patience > 0 && alone >= u64::from(patience))
     }
 
-    /// Carrier in 802.3ad: enough ports of the active aggregator have a link, and, if `lacp_strict`
-    /// asks for it, a partner.
+    /// Carrier in 802.3ad: enough ports of the active aggregator have a link and, if `lacp_strict`
+    /// asks for it, carry traffic to a partner that is there.
     pub(crate) fn update_lacp_carrier(&mut self) {
         let active = self.members.iter().find(|member| member.aggregator.active);
         let needed = self.options.min_links.max(1) as usize;
         let counts = |id: &&MemberId| {
             self.index(**id).is_some_and(|index| {
                 let port = &self.members[index].port;
-                port.enabled
-                    && (self.partnerless_allowed(index) || port.rx == super::RxState::Current)
+                let traffic = matches!(
+                    port.mux,
+                    super::MuxState::CollectingDistributing | super::MuxState::Distributing
+                );
+                let partner = traffic && port.rx == super::RxState::Current;
+                port.enabled && (self.partnerless_allowed(index) || partner)
             })
         };
         let ports =

@@ -21,7 +21,9 @@ use crate::defects::{Defect, Defects};
 use crate::stamp::Stamp;
 use crate::wire::arp::{Arp, Op};
 use crate::wire::ethernet::{self, Ethernet};
-use crate::wire::ndp::{ALL_NODES, Neighbour, solicited_node};
+use crate::wire::ndp::{ALL_NODES, Kind, Neighbour, solicited_node};
+
+use super::probe::link_local;
 
 impl<D: Defects> Bond<D> {
     /// A frame came in on a member while targets are probed.
@@ -113,17 +115,12 @@ impl<D: Defects> Bond<D> {
                 }
             }
             ethernet::IPV6 => {
-                // A question without an address is answered to all nodes.
                 let Ok(message) = Neighbour::parse(frame.payload) else { return };
-                let of = self
-                    .options
-                    .ns_ip6_target
-                    .iter()
-                    .position(|known| known.address == message.target);
-                let asked = self.lately(self.members[index].last_tx, 0);
-                if let Some(place) =
-                    of.filter(|_| asked && message.kind != crate::wire::ndp::Kind::Solicitation)
-                {
+                let mut known = self.options.ns_ip6_target.iter();
+                let of = known.position(|known| known.address == message.target);
+                let answers = matches!(message.kind, Kind::Advertisement { .. });
+                let asked = message.destination == link_local(mac);
+                if let Some(place) = of.filter(|_| answers && asked) {
                     self.count(index, Some(place));
                 }
             }

@@ -31,8 +31,9 @@ impl<D: Defects> Bond<D> {
         }
     }
 
-    /// Ours (`probe_all`): asks every IPv4 target on a backup, as the port itself. The question
-    /// names no IP address, so that nobody's neighbour table learns the port's.
+    /// Ours (`probe_all`): asks every target on a backup, as the port itself. An ARP question names
+    /// no IP address, so that nobody's table learns the port's; a solicitation needs one, and names
+    /// a link-local one made from the port's hardware address.
     pub(crate) fn probe_as_port(&mut self, index: usize) {
         let (member, mac) = (self.members[index].id, self.port_mac(index));
         let mut frames = Vec::new();
@@ -42,7 +43,7 @@ impl<D: Defects> Bond<D> {
         }
         for target in &self.options.ns_ip6_target {
             let (_, vlan) = self.asker(target);
-            frames.push(Neighbour::solicit(mac, Ipv6Addr::UNSPECIFIED, target.address, vlan));
+            frames.push(Neighbour::solicit(mac, link_local(mac), target.address, vlan));
         }
         for frame in frames {
             self.transmit(member, FrameKind::Probe, frame);
@@ -75,6 +76,13 @@ impl<D: Defects> Bond<D> {
         let source = target.source.or_else(|| here.and_then(|address| address.ip.as_family()));
         (source, target.vlan.or_else(|| here.and_then(|address| address.vlan)))
     }
+}
+
+/// The link-local address of a hardware address (RFC 4291, appendix A).
+pub(crate) fn link_local(mac: Mac) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0;
+    let part = |high, low| u16::from_be_bytes([high, low]);
+    Ipv6Addr::new(0xfe80, 0, 0, 0, part(a ^ 2, b), part(c, 0xff), part(0xfe, d), part(e, f))
 }
 
 /// An address as one of a family.
