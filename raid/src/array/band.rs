@@ -383,7 +383,7 @@ impl<X: Defects> Array<X> {
         let whole = Self::bytes_of(op.sectors);
         let Kind::Read(into) = &mut op.kind else { unreachable!("a read has a buffer") };
         if into.len() == whole {
-            into[at..at + from.len()].copy_from_slice(&from);
+            into.put(at, &from);
         } else {
             *into = from;
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use holdfast_core::block::{Durability, Fault};
-use holdfast_core::buf::{Buf, Payload};
+use holdfast_core::buf::{Buf, Payload, is_blank};
 use holdfast_core::slab::Key;
 
 use super::band::{Cell, CellState, ReadPhase, Work, WritePhase};
@@ -289,7 +289,9 @@ fn recover_data(cells: &mut [Cell], roles: &Roles, k: u32, bytes: usize) {
             })
         })
         .collect();
-    if !lost.is_empty() {
+    let p = cells[roles.p as usize].buf.as_ref();
+    let q = roles.q.and_then(|q| cells[q as usize].buf.as_ref());
+    if !lost.is_empty() && !are_zeros(&bufs, p, q, lost.len()) {
         let mut p = cells[roles.p as usize].buf.take();
         let mut q = roles.q.and_then(|q| cells[q as usize].buf.take());
         let mut data: Vec<DataBlock<'_>> = bufs
@@ -307,6 +309,13 @@ fn recover_data(cells: &mut [Cell], roles: &Roles, k: u32, bytes: usize) {
     for (d, buf) in bufs.into_iter().enumerate() {
         cells[roles.data_slot(d as u32) as usize].buf = Some(buf);
     }
+}
+
+/// Whether a stripe with so many data blocks lost, blank ones in their place, is known to be all
+/// zeros: then they are recovered as they stand.
+pub(super) fn are_zeros(data: &[Buf], p: Option<&Buf>, q: Option<&Buf>, lost: usize) -> bool {
+    let parity = || p.into_iter().chain(q);
+    lost <= parity().count() && data.iter().chain(parity()).all(Buf::is_blank)
 }
 
 /// Parity changed by the difference between old and new data.
@@ -369,6 +378,10 @@ pub(super) fn parity_of(
 ) -> (Option<Buf>, Option<Buf>) {
     let mut p = wants_p.then(|| Buf::zeroed(bytes));
     let mut q = wants_q.then(|| Buf::zeroed(bytes));
+    if data.iter().all(|block| is_blank(block)) {
+        // Zeros are their own parity.
+        return (p, q);
+    }
     match (&mut p, &mut q) {
         (Some(p), Some(q)) => parity::pq(p, q, &by_exponent(data, roles)),
         (Some(p), None) => parity::xor(p, data),
@@ -386,7 +399,7 @@ pub(super) fn by_exponent<'a>(data: &[&'a [u8]], roles: &Roles) -> Vec<Option<&'
         if exponent >= sources.len() {
             sources.resize(exponent + 1, None);
         }
-        sources[exponent] = Some(*block);
+        sources[exponent] = Some(*block).filter(|block| !is_blank(block));
     }
     sources
 }

@@ -107,6 +107,12 @@ enum Kind {
     Zero,
 }
 
+impl Kind {
+    const fn is_write(&self) -> bool {
+        !matches!(self, Self::Read(_) | Self::Flush)
+    }
+}
+
 /// One member request in flight.
 #[derive(Debug)]
 struct Io {
@@ -147,7 +153,15 @@ pub struct Array<X: Defects = Sound> {
     slots: Vec<Option<usize>>,
     now: Instant,
 
+    /// Counts whatever comes from outside.
+    inputs: u64,
+    /// Inputs before a turn that asked nothing of any member: without another input another turn
+    /// would not either.
+    settled: u64,
+
     ops: Slab<UserOp>,
+    /// Requests in `ops` that change what the array holds.
+    writes: usize,
     /// Requests whose units do not all exist yet, oldest first.
     incoming: VecDeque<Key>,
     /// Writes to parity stripes that wait to be merged, by stripe.
@@ -233,7 +247,10 @@ impl<X: Defects> Array<X> {
             members: parts.members,
             slots,
             now: Instant::ZERO,
+            inputs: 1,
+            settled: 0,
             ops: Slab::new(),
+            writes: 0,
             incoming: VecDeque::new(),
             gathered: BTreeMap::new(),
             busy: BTreeMap::new(),
@@ -310,6 +327,7 @@ impl<X: Defects> Array<X> {
             Op::Zero(_) => Kind::Zero,
         };
         self.last_foreground = Some(self.now);
+        self.writes += usize::from(kind.is_write());
         let op = UserOp {
             tag: request.tag,
             sector: request.sector,
@@ -328,7 +346,7 @@ impl<X: Defects> Array<X> {
     /// The next request for a member. Draining this is what makes the array work: requests
     /// submitted before are cut and merged here.
     pub fn poll_member_io(&mut self) -> Option<MemberIo> {
-        if self.out.is_empty() {
+        if self.out.is_empty() && self.settled < self.inputs {
             self.turn();
         }
         self.out.pop_front()
@@ -399,6 +417,7 @@ impl<X: Defects> Array<X> {
     fn advance(&mut self, now: Instant) {
         assert!(now >= self.now, "time never goes backward");
         self.now = now;
+        self.inputs += 1;
     }
 
     /// Goes on until nothing can go on without an answer from outside.
@@ -422,6 +441,9 @@ impl<X: Defects> Array<X> {
             // What was asked of the metadata in this round starts in this round: nobody may come
             // by again.
             if !self.meta.can_update() && self.pass.is_some() == passing {
+                if self.out.is_empty() {
+                    self.settled = self.inputs;
+                }
                 return;
             }
         }
@@ -580,6 +602,7 @@ impl<X: Defects> Array<X> {
             return;
         }
         let op = self.ops.remove(key).expect("just seen");
+        self.writes -= usize::from(op.kind.is_write());
         let result = op.fault.map_or(Ok(()), Err);
         let answer = match op.kind {
             Kind::Read(buf) => Op::Read(buf),
@@ -634,18 +657,22 @@ impl<X: Defects> Array<X> {
         }
     }
 
-    /// Slots whose member holds their data in full.
-    fn present(&self) -> Vec<bool> {
-        let serves = |member: usize| {
+    /// Whether the member on a slot holds the slot's data in full.
+    fn is_served(&self, slot: Option<usize>) -> bool {
+        slot.is_some_and(|member| {
             let member = &self.members[member];
             !member.lost && matches!(member.state, State::InSync { .. })
-        };
-        self.slots.iter().map(|slot| slot.is_some_and(serves)).collect()
+        })
+    }
+
+    /// Slots whose member holds their data in full.
+    fn present(&self) -> Vec<bool> {
+        self.slots.iter().map(|slot| self.is_served(*slot)).collect()
     }
 
     /// Whether some slot has no member in sync.
     fn is_degraded(&self) -> bool {
-        self.present().contains(&false)
+        !self.slots.iter().all(|slot| self.is_served(*slot))
     }
 
     /// The device on a slot, unless it is lost.

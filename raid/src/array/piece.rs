@@ -416,7 +416,7 @@ impl<X: Defects> Array<X> {
             *into = from;
         } else {
             let start = Self::bytes_of(piece.sector - op.sector);
-            into[start..start + from.len()].copy_from_slice(&from);
+            into.put(start, &from);
         }
     }
 

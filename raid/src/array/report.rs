@@ -116,9 +116,7 @@ impl<X: Defects> Array<X> {
 
     /// Whether no write is under way.
     pub(super) fn no_writes(&self) -> bool {
-        let writes =
-            |op: &super::UserOp| !matches!(op.kind, super::Kind::Read(_) | super::Kind::Flush);
-        self.windows.is_empty() && !self.ops.iter().any(|(_, op)| writes(op))
+        self.windows.is_empty() && self.writes == 0
     }
 }
 

@@ -10,7 +10,7 @@ use holdfast_core::buf::{Buf, Payload};
 use holdfast_core::size::SECTOR_BYTES;
 use holdfast_core::slab::Key;
 
-use super::band_io::parity_of;
+use super::band_io::{are_zeros, parity_of};
 use super::{Array, Defects, State};
 use crate::defects::Defect;
 use crate::event::Event;
@@ -104,7 +104,7 @@ impl<X: Defects> Array<X> {
         let spent = lost.len();
         let guesses = matches!(self.action(), Some(Action::Check { .. }))
             && self.defects.has(Defect::ScrubTakesHolesForZeros);
-        if spent > 0 && !guesses {
+        if spent > 0 && !guesses && !are_zeros(&data, p.as_ref(), q.as_ref(), spent) {
             let mut blocks: Vec<DataBlock<'_>> = data
                 .iter_mut()
                 .enumerate()
@@ -172,7 +172,7 @@ impl<X: Defects> Array<X> {
         };
         let good = window.cells[first].buf.as_ref().expect("just found");
         let differs =
-            |cell: &super::window::WindowCell| cell.buf.as_ref().is_some_and(|buf| **buf != **good);
+            |cell: &super::window::WindowCell| cell.buf.as_ref().is_some_and(|buf| buf != good);
         let different: Vec<u32> = (0..window.cells.len() as u32)
             .filter(|&cell| differs(&window.cells[cell as usize]))
             .collect();
@@ -230,6 +230,12 @@ impl Rows {
 
     fn wrong(&self, roles: &Roles, locate: bool) -> Vec<WrongRow> {
         let bytes = self.new_p.len();
+        let same = |read: &Option<Buf>, new: Option<&Buf>| {
+            read.is_none() || new.is_none() || read.as_ref() == new
+        };
+        if same(&self.read_p, Some(&self.new_p)) && same(&self.read_q, self.new_q.as_ref()) {
+            return Vec::new();
+        }
         let differ = |read: &Option<Buf>, new: Option<&Buf>, range: &Range<usize>| match (read, new)
         {
             (Some(read), Some(new)) => read[range.clone()] != new[range.clone()],

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use holdfast_core::block::{
     BlockDevice, Completion, Completions, Durability, Fault, Geometry, Op, Request, Tag,
 };
-use holdfast_core::buf::{Buf, Payload};
+use holdfast_core::buf::{Buf, Payload, is_zero};
 use holdfast_core::size::SECTOR_BYTES;
 use holdfast_core::slab::{Key, Slab};
 use holdfast_core::time::Instant;
@@ -399,7 +399,7 @@ impl Guard {
         let Op::Read(buf) = &mut self.works[key].op else { unreachable!("only reads are judged") };
         for (index, block) in step.enumerate() {
             let past = (block - start) as usize;
-            buf[past * BLOCK_BYTES..][..BLOCK_BYTES].copy_from_slice(units.data(index));
+            buf.put(past * BLOCK_BYTES, units.data(index));
         }
         self.step(key);
     }
@@ -411,7 +411,7 @@ impl Guard {
             false => 0,
         };
         match Seal::find(seal) {
-            Found::Blank => known == 0 && data.iter().all(|&byte| byte == 0),
+            Found::Blank => known == 0 && is_zero(data),
             Found::Nonsense => false,
             Found::Seal(seal) => {
                 let ours = !self.scheme.identifies() || self.owns(block, &seal);

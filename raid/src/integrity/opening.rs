@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use holdfast_core::block::{BlockDevice, Completion, Durability, Fault, Op, Request, Tag};
-use holdfast_core::buf::{Buf, Payload};
+use holdfast_core::buf::{Buf, Payload, is_zero};
 use holdfast_core::size::SECTOR_BYTES;
 use holdfast_core::time::Clock;
 
@@ -226,7 +226,7 @@ fn level<D: BlockDevice, C: Clock>(members: &mut [Guarded<D>], maps: &[Bits], cl
 /// version is settled.
 fn believe(guard: &mut Guard, block: u64, units: &Units, torn: bool) -> bool {
     let (data, seal) = (units.data(0), Seal::find(units.seal(0)));
-    if seal == Found::Blank && data.iter().all(|&byte| byte == 0) {
+    if seal == Found::Blank && is_zero(data) {
         settle(guard, block, 0);
         return false;
     }

@@ -1,5 +1,6 @@
 //! What is kept with a block: one sector, so that it lands whole or not at all.
 
+use holdfast_core::buf::is_zero;
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
@@ -84,7 +85,7 @@ impl Seal {
 
     pub(super) fn find(bytes: &[u8]) -> Found {
         let Ok(raw) = Raw::ref_from_bytes(bytes) else { return Found::Nonsense };
-        if bytes.iter().all(|&byte| byte == 0) {
+        if is_zero(bytes) {
             return Found::Blank;
         }
         let count = raw.count.get() as usize;

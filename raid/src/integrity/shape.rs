@@ -13,6 +13,8 @@
 
 use std::ops::Range;
 
+use holdfast_core::buf::is_zero;
+
 use super::Scheme;
 use super::seal::{SEAL_BYTES, Seal};
 
@@ -97,7 +99,7 @@ impl Shape {
     }
 
     /// The first device sector of a block.
-    pub(super) const fn data_sector(self, block: u64) -> u64 {
+    pub const fn data_sector(self, block: u64) -> u64 {
         let per_block = if self.scheme.is_apart() { BLOCK_SECTORS } else { UNIT_SECTORS };
         FRONT_SECTORS + block * per_block
     }
@@ -111,15 +113,6 @@ impl Shape {
         }
     }
 
-    /// The bytes of a member's blocks, taken out of its device's.
-    pub fn plain(self, device: &[u8]) -> Vec<u8> {
-        if self.scheme == Scheme::None {
-            return device.to_vec();
-        }
-        let block = |block| &device[self.data_sector(block) as usize * 512..][..BLOCK_BYTES];
-        (0..self.blocks).flat_map(block).copied().collect()
-    }
-
     /// A device's bytes with these blocks on it, sealed for member `member` of the set.
     ///
     /// # Panics
@@ -131,22 +124,35 @@ impl Shape {
         assert_eq!(plain.len() as u64, self.blocks * BLOCK_BYTES as u64);
         let sectors = Self::device_sectors(self.scheme, self.blocks * BLOCK_SECTORS);
         let mut device = vec![0; sectors as usize * 512];
-        let mut put = |sector: u64, bytes: &[u8]| {
+        self.seal(member, (0..).zip(plain.chunks_exact(BLOCK_BYTES)), |sector, bytes| {
             device[sector as usize * 512..][..bytes.len()].copy_from_slice(bytes);
-        };
+        });
+        device
+    }
+
+    /// What has to be put on a device of zeros, sector by sector, to make it member `member` of a
+    /// set with these blocks of 4 KiB on it; all others are zeros.
+    ///
+    /// # Panics
+    /// If nothing guards the shape.
+    pub fn seal<'a>(
+        self,
+        member: u32,
+        blocks: impl Iterator<Item = (u64, &'a [u8])>,
+        mut put: impl FnMut(u64, &[u8]),
+    ) {
+        assert_ne!(self.scheme, Scheme::None, "a scheme has seals");
         put(HEADER_SECTOR, &super::header::Header::new(self.scheme, member).emit());
         put(MAP_SECTOR, &super::regions::Bits::default().emit());
-        for (block, data) in (0..).zip(plain.chunks_exact(BLOCK_BYTES)) {
+        for (block, data) in blocks {
             // Blocks of zeros need no seal.
-            if data.iter().any(|&byte| byte != 0) {
+            if !is_zero(data) {
                 put(self.data_sector(block), data);
-                let seal = Seal::of(data, member, block, 0, &[]);
                 let mut bytes = [0; SEAL_BYTES];
-                seal.emit(&mut bytes);
+                Seal::of(data, member, block, 0, &[]).emit(&mut bytes);
                 put(self.seal_sector(block), &bytes);
             }
         }
-        device
     }
 }
 
@@ -186,12 +192,19 @@ mod tests {
     }
 
     #[test]
-    fn plain_undoes_sealed() {
+    fn sealed_blocks_lie_where_they_should() {
         for scheme in Scheme::ALL {
             let mut plain = vec![0; 10 * BLOCK_BYTES];
             plain[5 * BLOCK_BYTES..].fill(7);
             let shape = Shape { scheme, blocks: 10 };
-            assert_eq!(shape.plain(&shape.sealed(3, &plain)), plain);
+            let device = shape.sealed(3, &plain);
+            for (block, data) in (0..).zip(plain.chunks(BLOCK_BYTES)) {
+                let at = match scheme {
+                    Scheme::None => block * BLOCK_SECTORS,
+                    _ => shape.data_sector(block),
+                };
+                assert_eq!(device[at as usize * 512..][..BLOCK_BYTES], *data, "{scheme} {block}");
+            }
         }
     }
 }
