@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use holdfast_core::buf::is_zero;
+
 use crate::disk::mix;
 
 /// Bytes of a sector.
@@ -58,6 +60,7 @@ impl fmt::Debug for Value {
     }
 }
 
+#[inline]
 fn words(seed: u64, sector: u64, version: u32) -> [u64; WORDS] {
     let base = mix(seed ^ mix(u64::from(version) << 32 ^ sector));
     let mut words = [0; WORDS];
@@ -73,9 +76,18 @@ fn words(seed: u64, sector: u64, version: u32) -> [u64; WORDS] {
 pub fn fill(seed: u64, sector: u64, version: u32, bytes: &mut [u8]) {
     for (index, part) in bytes.chunks_exact_mut(SECTOR).enumerate() {
         let words = words(seed, sector + index as u64, version);
-        for (to, word) in part.chunks_exact_mut(8).zip(words) {
-            to.copy_from_slice(&word.to_le_bytes());
+        for (to, word) in part.as_chunks_mut().0.iter_mut().zip(words) {
+            *to = word.to_le_bytes();
         }
+    }
+}
+
+/// Fills `bytes` with what nobody has ever written, and differs from place to place.
+pub fn noise(seed: u64, place: u64, bytes: &mut [u8]) {
+    let mut word = mix(seed ^ mix(place | 1 << 63));
+    for to in bytes.chunks_exact_mut(8) {
+        word = (word ^ word >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        to.copy_from_slice(&word.to_le_bytes());
     }
 }
 
@@ -85,7 +97,7 @@ pub fn decode(seed: u64, sector: u64, bytes: &[u8]) -> Value {
         let bytes = bytes[index * 8..index * 8 + 8].try_into();
         u64::from_le_bytes(bytes.expect("eight bytes"))
     };
-    if bytes == ZEROS {
+    if is_zero(bytes) {
         return Value::ZERO;
     }
     let version = (word(1) >> 32) as u32;

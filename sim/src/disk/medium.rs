@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use holdfast_core::buf::{Buf, is_blank, is_zero};
 use holdfast_core::size::SECTOR_BYTES;
 
 use super::cache::BLOCK;
@@ -50,16 +51,30 @@ fn parts(sector: u64, bytes: usize) -> impl Iterator<Item = Part> {
     })
 }
 
-fn is_zero(bytes: &[u8]) -> bool {
-    static ZEROS: [u8; PAGE] = [0; PAGE];
-    bytes == &ZEROS[..bytes.len()]
-}
-
 impl Medium {
     /// Zeros.
     pub(super) fn zeroed(sectors: u64) -> Self {
         let pages = sectors.div_ceil(BLOCKS) as usize;
         Self { pages: std::iter::repeat_with(|| None).take(pages).collect(), sectors }
+    }
+
+    /// Fills a buffer; it is left blank where nothing is.
+    pub(super) fn fill(&self, sector: u64, buf: &mut Buf) {
+        if self.is_empty(sector, buf.len()) {
+            return buf.clear();
+        }
+        let zeros = Buf::zeroed(PAGE);
+        let held = |part: Part| match &self.pages[part.page] {
+            Some(page) => &page[part.inside],
+            None => &zeros[part.inside],
+        };
+        *buf = Buf::concat(buf.len(), parts(sector, buf.len()).map(held));
+    }
+
+    /// Whether so many bytes lie in pages of zeros.
+    fn is_empty(&self, sector: u64, bytes: usize) -> bool {
+        let start = (sector * SECTOR_BYTES) as usize;
+        self.pages[start / PAGE..(start + bytes).div_ceil(PAGE)].iter().all(Option::is_none)
     }
 
     /// Copies out.
@@ -75,6 +90,9 @@ impl Medium {
 
     /// Copies in.
     pub(super) fn write(&mut self, sector: u64, bytes: &[u8]) {
+        if is_blank(bytes) {
+            return self.zero(sector, (bytes.len() / BLOCK) as u64);
+        }
         for part in parts(sector, bytes.len()) {
             let (page, from) = (&mut self.pages[part.page], &bytes[part.outside]);
             if is_zero(from) {
@@ -95,7 +113,7 @@ impl Medium {
     /// What sectors hold; `None` if that is zeros.
     pub(super) fn copy(&self, sector: u64, sectors: u64) -> Option<Box<[u8]>> {
         let bytes = sectors as usize * BLOCK;
-        if parts(sector, bytes).all(|part| self.pages[part.page].is_none()) {
+        if self.is_empty(sector, bytes) {
             return None;
         }
         let mut copy = vec![0; bytes].into_boxed_slice();
@@ -110,6 +128,12 @@ impl Medium {
     pub(super) fn page(&self, sector: u64) -> Option<&[u8; PAGE]> {
         assert!(sector.is_multiple_of(BLOCKS), "sector {sector} is inside a page");
         self.pages[(sector / BLOCKS) as usize].as_deref()
+    }
+
+    /// Pages that hold something, and their first sectors.
+    pub(super) fn pages(&self) -> impl Iterator<Item = (u64, &[u8; PAGE])> {
+        let pages = self.pages.iter().enumerate();
+        pages.filter_map(|(index, page)| Some((index as u64 * BLOCKS, page.as_deref()?)))
     }
 
     /// All of it.

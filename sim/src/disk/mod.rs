@@ -15,6 +15,7 @@ mod cache;
 pub mod fault;
 mod medium;
 mod pulse;
+mod queue;
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -32,6 +33,7 @@ use cache::{BLOCK, Cache};
 use fault::Defects;
 use medium::Medium;
 pub use medium::PAGE;
+use queue::{Fate, Pending, Queue};
 
 /// How long a disk takes, in ticks: equally likely between `least` and `most`, and now and then
 /// ten times that.
@@ -46,30 +48,6 @@ pub struct Latency {
 /// The grain of a disk's answers: things that are equally late are answered together.
 pub const TICK: Duration = Duration::from_micros(20);
 
-/// Later than anything that is ever due.
-const NEVER: Instant = Instant::from_nanos(u64::MAX);
-
-/// A request on its way.
-#[derive(Debug)]
-struct Pending {
-    due: Instant,
-    order: u64,
-    request: Request,
-    fate: Fate,
-    /// For a flush: writes up to this number had completed when it was submitted.
-    covers: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// Answered when due.
-    Normal,
-    /// Not answered until released.
-    Held,
-    /// The device went away: answered with an error.
-    Severed,
-}
-
 /// The simulated disk. See the [module](self) for what it promises.
 #[derive(Debug)]
 pub struct SimDisk {
@@ -81,9 +59,7 @@ pub struct SimDisk {
     latency: Latency,
     medium: Medium,
     cache: Cache,
-    queue: Vec<Pending>,
-    /// Nothing in the queue is due before this.
-    soonest: Instant,
+    queue: Queue,
     orders: u64,
     writes: u64,
     defects: Defects,
@@ -114,8 +90,7 @@ impl SimDisk {
             latency,
             medium: Medium::zeroed(sectors),
             cache: Cache::default(),
-            queue: Vec::new(),
-            soonest: Instant::ZERO,
+            queue: Queue::default(),
             orders: 0,
             writes: 0,
             defects: Defects { slowness: 1, ..Defects::default() },
@@ -136,6 +111,16 @@ impl SimDisk {
     /// If the sector is not a multiple of a page's.
     pub fn page(&self, sector: u64) -> Option<&[u8; PAGE]> {
         self.medium.page(sector)
+    }
+
+    /// Pages of the [image](Self::image) that hold something, and their first sectors.
+    pub fn pages(&self) -> impl Iterator<Item = (u64, &[u8; PAGE])> {
+        self.medium.pages()
+    }
+
+    /// What sectors hold; `None` if that is zeros.
+    pub fn peek(&self, sector: u64, sectors: u64) -> Option<Box<[u8]>> {
+        self.medium.copy(sector, sectors)
     }
 
     /// Puts bytes on the medium behind the device's back, durably.
@@ -199,13 +184,12 @@ impl SimDisk {
     pub fn vanish(&mut self) {
         self.defects.gone = true;
         self.missed |= !self.queue.is_empty();
-        self.soonest = Instant::ZERO;
-        let now = self.clock.time();
-        for index in 0..self.queue.len() {
-            self.land_in_part(index);
-            self.queue[index].fate = Fate::Severed;
-            self.queue[index].due = self.queue[index].due.min(now + TICK * 4);
-        }
+        let soon = self.clock.time() + TICK * 4;
+        (0..self.queue.len()).for_each(|place| self.land_in_part(place));
+        self.queue.change(|pending| {
+            pending.fate = Fate::Severed;
+            pending.due = pending.due.min(soon);
+        });
     }
 
     /// Is back, with what it had when it went.
@@ -267,13 +251,12 @@ impl SimDisk {
     /// What is stuck goes on.
     pub fn release(&mut self) {
         self.defects.sticky = 0;
-        self.soonest = Instant::ZERO;
-        let now = self.clock.time();
-        for pending in &mut self.queue {
+        let soon = self.clock.time() + TICK;
+        self.queue.change(|pending| {
             if pending.fate == Fate::Held {
-                (pending.fate, pending.due) = (Fate::Normal, now + TICK);
+                (pending.fate, pending.due) = (Fate::Normal, soon);
             }
-        }
+        });
     }
 
     /// Ends every fault that time or a technician can end; what is on the medium stays as it is.
@@ -287,9 +270,7 @@ impl SimDisk {
 
     /// The process using the disk dies: what was answered stays, what was in flight lands in part.
     pub fn kill(&mut self) {
-        for index in 0..self.queue.len() {
-            self.land_in_part(index);
-        }
+        (0..self.queue.len()).for_each(|place| self.land_in_part(place));
         self.queue.clear();
     }
 
@@ -320,8 +301,8 @@ impl SimDisk {
     }
 
     /// Some blocks of a request in flight land.
-    fn land_in_part(&mut self, index: usize) {
-        let pending = &self.queue[index];
+    fn land_in_part(&mut self, place: usize) {
+        let pending = self.queue.at(place);
         if pending.fate == Fate::Severed
             || !pending.request.op.is_write()
             || self.geometry.check(&pending.request).is_err()
@@ -401,7 +382,7 @@ impl SimDisk {
                     return Err(Fault::Medium);
                 }
                 self.data_reads += u64::from(sector >= self.data_offset);
-                self.medium.read(sector, buf);
+                self.medium.fill(sector, buf);
                 Ok(())
             }
             Op::Write(data, durability) => {
@@ -479,30 +460,20 @@ impl BlockDevice for SimDisk {
         let due = self.clock.time() + self.delay();
         let (order, covers) = (self.orders, self.writes);
         self.orders += 1;
-        self.soonest = self.soonest.min(due);
         self.queue.push(Pending { due, order, request, fate, covers });
         Ok(())
     }
 
     fn poll(&mut self, now: Instant, finished: &mut Completions) {
-        while self.soonest <= now && !self.pulse.is_out() {
-            let going = self.queue.iter().enumerate().filter(|(_, p)| p.fate != Fate::Held);
-            let next = going.map(|(index, p)| (p.due, p.order, index)).min();
-            match next {
-                Some((due, _, index)) if due <= now => {
-                    let pending = self.queue.swap_remove(index);
-                    self.answer(pending, finished);
-                }
-                next => self.soonest = next.map_or(NEVER, |(due, ..)| due),
-            }
+        while !self.pulse.is_out()
+            && let Some(pending) = self.queue.take_due(now)
+        {
+            self.answer(pending, finished);
         }
     }
 
     fn poll_at(&self) -> Option<Instant> {
-        if self.pulse.is_out() {
-            return None;
-        }
-        self.queue.iter().filter(|p| p.fate != Fate::Held).map(|p| p.due).min()
+        self.queue.next().filter(|_| !self.pulse.is_out())
     }
 }
 

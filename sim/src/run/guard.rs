@@ -114,10 +114,13 @@ impl<X: Defects> Run<'_, X> {
     /// The members' blocks as they are, without their seals.
     pub(super) fn plain_disk(&self, disk: usize) -> SimDisk {
         let member: &Guarded<SimDisk> = self.array.as_ref().expect("an array runs").device(disk);
-        let bytes = member.shape().plain(&member.inner().image());
-        let sectors = member.geometry().sectors;
+        let (shape, sectors) = (member.shape(), member.geometry().sectors);
         let mut plain = super::world::disk(self.script, disk, sectors, &self.clock, &self.pulse);
-        plain.put(0, &bytes);
+        for block in 0..shape.blocks() {
+            if let Some(bytes) = member.inner().peek(shape.data_sector(block), BLOCK_SECTORS) {
+                plain.put(block * BLOCK_SECTORS, &bytes);
+            }
+        }
         plain
     }
 }

@@ -6,7 +6,6 @@ use holdfast_raid::superblock::Uuid;
 use holdfast_raid::{Action, Defects};
 
 use super::{Mark, Run, Step, world};
-use crate::content::SECTOR;
 use crate::damage::Blow;
 use crate::disk::SimDisk;
 use crate::rows::RowSet;
@@ -69,14 +68,11 @@ impl<X: Defects> Run<'_, X> {
     pub(super) fn add_disk(&mut self) -> Step {
         let (id, script) = (self.disks(), self.script);
         let sectors = world::recipe(&script.setup).disk_sectors(script.setup.disk_sectors);
-        let disk = if self.scheme() == Scheme::None {
-            let mut disk = world::disk(script, id, sectors, &self.clock, &self.pulse);
-            disk.set_data_offset(128);
-            disk
-        } else {
-            let plain = vec![0; sectors as usize * SECTOR];
-            world::sealed_disk(script, id, &plain, 128, &self.clock, &self.pulse)
-        };
+        let mut disk = world::disk(script, id, sectors, &self.clock, &self.pulse);
+        match self.scheme() {
+            Scheme::None => disk.set_data_offset(128),
+            _ => disk = world::sealed_disk(script, id, &disk, 128, &self.clock, &self.pulse),
+        }
         // A crash meanwhile is a crash before it.
         let fuse = self.pulse.restore();
         let mut clock = self.clock.clone();

@@ -1,7 +1,7 @@
 //! Requests: submitting them, and judging their answers against the ledger.
 
 use holdfast_core::block::{BlockDevice, Completion, Durability, Op, Request, Tag};
-use holdfast_core::buf::{Buf, Payload};
+use holdfast_core::buf::{Buf, Payload, is_blank};
 use holdfast_raid::Defects;
 
 use super::{Flight, Mark, Oracle, PATIENCE, Run, Step};
@@ -122,6 +122,10 @@ impl<X: Defects> Run<'_, X> {
 
     pub(super) fn check_read(&mut self, sector: u64, bytes: &[u8], asked: u32) -> Step {
         let seed = self.script.weather.seed;
+        let sectors = (bytes.len() / SECTOR) as u64;
+        if is_blank(bytes) && self.damage.is_tame() && self.ledger.is_untouched(sector, sectors) {
+            return Ok(());
+        }
         for (index, part) in bytes.chunks_exact(SECTOR).enumerate() {
             let sector = sector + index as u64;
             if self.is_plainly_right(sector, part) {

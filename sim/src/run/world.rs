@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use holdfast_core::block::BlockDevice;
 use holdfast_core::rng::Rng;
 use holdfast_core::time::Duration;
 use holdfast_raid::config::LateWrite;
@@ -10,15 +11,14 @@ use holdfast_raid::layout::{Layout, Shape};
 use holdfast_raid::superblock::CreateError;
 use holdfast_raid::{Config, Level};
 
-use crate::content::SECTOR;
+use crate::content::{self, SECTOR};
 use crate::disk::{Pulse, SimDisk};
 use crate::recipe::Recipe;
 use crate::rows::Rows;
 use crate::script::{Mode, Script, Setup};
 use crate::world::VirtualClock;
 
-/// Streams of randomness; each disk has its own from [`DISKS`] on.
-pub(super) const NOISE: u64 = 1;
+/// Streams of randomness: each disk has its own from here on.
 const DISKS: u64 = 16;
 
 /// The recipe of a setup.
@@ -62,20 +62,21 @@ pub(super) fn disk(
     SimDisk::new(id as u64, sectors, latency, clock.clone(), Rc::clone(pulse), rng)
 }
 
-/// A disk with these blocks on it, guarded as the script says, and data from `data_offset` on.
+/// A disk with what is on another, guarded as the script says, and data from `data_offset` on.
 pub(super) fn sealed_disk(
     script: &Script,
     id: usize,
-    plain: &[u8],
+    plain: &SimDisk,
     data_offset: u64,
     clock: &VirtualClock,
     pulse: &Rc<Pulse>,
 ) -> SimDisk {
     let scheme = script.setup.integrity;
-    let sectors = integrity::Shape::device_sectors(scheme, (plain.len() / SECTOR) as u64);
+    let sectors = integrity::Shape::device_sectors(scheme, plain.geometry().sectors);
     let shape = integrity::Shape::of(scheme, sectors);
     let mut disk = disk(script, id, sectors, clock, pulse);
-    disk.put(0, &shape.sealed(id as u32, plain));
+    let blocks = plain.pages().map(|(sector, page)| (sector / integrity::BLOCK_SECTORS, &page[..]));
+    shape.seal(id as u32, blocks, |sector, bytes| disk.put(sector, bytes));
     disk.set_data_offset(shape.device_range(data_offset..data_offset + 8).start);
     disk
 }
@@ -115,8 +116,7 @@ pub(super) fn make(
     }
     if setup.integrity != Scheme::None {
         for (id, planned) in plan.members.iter().enumerate() {
-            let plain = disks[id].image();
-            disks[id] = sealed_disk(script, id, &plain, planned.data_offset, clock, pulse);
+            disks[id] = sealed_disk(script, id, &disks[id], planned.data_offset, clock, pulse);
         }
     }
     Ok((disks, rows))
@@ -125,13 +125,13 @@ pub(super) fn make(
 /// Parity of an array that was never in sync is noise; its data are zeros.
 fn spoil_parity(script: &Script, rows: &Rows, disks: &mut [SimDisk], data_offset: u64) {
     let Layout::Parity(parity) = rows.layout() else { return };
-    let mut rng = Rng::stream(script.weather.seed, NOISE);
+    let seed = script.weather.seed;
     let chunk = u64::from(parity.chunk_sectors());
     let mut noise = vec![0; chunk as usize * SECTOR];
     for stripe in 0..parity.stripes() {
         let roles = parity.stripe(stripe);
         for slot in [Some(roles.p), roles.q].into_iter().flatten() {
-            rng.fill(&mut noise);
+            content::noise(seed, stripe << 8 | u64::from(slot), &mut noise);
             disks[slot as usize].put(data_offset + stripe * chunk, &noise);
         }
     }
