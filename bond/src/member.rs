@@ -139,7 +139,7 @@ impl Member {
             state: LinkState::Down,
             delay: 0,
             backup: true,
-            inactive: true,
+            inactive: false,
             last_link_up: Stamp::at(Instant::ZERO),
             last_rx: heard,
             last_tx: heard,

@@ -195,3 +195,59 @@ impl<D: Defects> Bond<D> {
         (self.options.miimon() > 0).then(|| self.miimon())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::NewMember;
+    use holdfast_core::net::{Link, Mac};
+    use holdfast_core::time::Instant;
+
+    fn member(state: LinkState, carrier: bool, delay: u32) -> Member {
+        let link = if carrier { Link::up(1000) } else { Link::DOWN };
+        let new = NewMember::new("eth0", Mac([2; 6]), link);
+        let mut member = Member::new(MemberId(0), new, Duration::ZERO, Instant::ZERO);
+        member.state = state;
+        member.delay = delay;
+        member
+    }
+
+    /// Each state with and without carrier, with and without anything left of the delay (of 3
+    /// looks), with and without another usable member: what a look proposes, and what it leaves.
+    #[test]
+    fn every_look() {
+        use LinkReason as Why;
+        use LinkState::{Back, Down, Fail, Up};
+        let table = [
+            // state, carrier, left, none usable: left, change
+            (Up, true, 0, false, 0, None),
+            (Up, true, 0, true, 0, None),
+            (Up, false, 0, false, 2, Some((Fail, Why::CarrierLost))),
+            (Up, false, 0, true, 2, Some((Fail, Why::CarrierLost))),
+            (Fail, false, 2, false, 1, None),
+            (Fail, false, 0, false, 0, Some((Down, Why::DownDelayOver))),
+            (Fail, false, 0, true, 0, Some((Down, Why::DownDelayOver))),
+            (Fail, true, 2, false, 2, Some((Up, Why::CarrierBackInTime))),
+            (Fail, true, 0, true, 0, Some((Up, Why::CarrierBackInTime))),
+            (Down, false, 0, false, 0, None),
+            (Down, false, 0, true, 0, None),
+            (Down, true, 0, false, 2, Some((Back, Why::CarrierBack))),
+            (Down, true, 0, true, 0, Some((Up, Why::NoneUsable))),
+            (Back, true, 2, false, 1, None),
+            (Back, true, 0, false, 0, Some((Up, Why::UpDelayOver))),
+            (Back, true, 2, true, 0, Some((Up, Why::NoneUsable))),
+            (Back, true, 0, true, 0, Some((Up, Why::UpDelayOver))),
+            (Back, false, 2, false, 2, Some((Down, Why::CarrierLostAgain))),
+            (Back, false, 0, true, 0, Some((Down, Why::CarrierLostAgain))),
+        ];
+        for (state, carrier, left, none_usable, remains, change) in table {
+            let looked = look(&member(state, carrier, left), 3, 3, none_usable);
+            assert_eq!(looked, (remains, change), "{state:?}, {carrier}, {left}, {none_usable}");
+        }
+        // Without delays there is one step.
+        let down = look(&member(Up, false, 0), 0, 0, false);
+        assert_eq!(down, (0, Some((Down, Why::CarrierLost))));
+        let up = look(&member(Down, true, 0), 0, 0, false);
+        assert_eq!(up, (0, Some((Up, Why::CarrierBack))));
+    }
+}

@@ -1,6 +1,7 @@
 //! What a bond promises, under virtual time: never earlier, never later, and nothing else.
 
 mod adaptive;
+mod aggregator;
 mod common;
 mod damping;
 mod hash;
@@ -9,5 +10,6 @@ mod mii;
 mod notify;
 mod probe;
 mod select;
+mod text;
 mod validate;
 mod wire;
