@@ -56,6 +56,39 @@ fn party() -> impl Strategy<Value = Party> {
     })
 }
 
+/// A packet as another parser builds it.
+fn packet(
+    tag: Option<u16>,
+    v6: bool,
+    tcp: bool,
+    macs: [[u8; 6]; 2],
+    ips: [[u8; 16]; 2],
+    ports: [u16; 2],
+    body: &[u8],
+) -> Vec<u8> {
+    let start = etherparse::PacketBuilder::ethernet2(macs[0], macs[1]);
+    let v4 = |ip: [u8; 16]| [ip[0], ip[1], ip[2], ip[3]];
+    let mut bytes = Vec::new();
+    // The builder's types differ step by step.
+    macro_rules! finish {
+        ($ip:expr) => {
+            match tcp {
+                true => $ip.tcp(ports[0], ports[1], 7, 512).write(&mut bytes, body),
+                false => $ip.udp(ports[0], ports[1]).write(&mut bytes, body),
+            }
+        };
+    }
+    let tag = tag.map(|tag| etherparse::VlanId::try_new(tag & 0xfff).expect("twelve bits"));
+    let written = match (tag, v6) {
+        (None, false) => finish!(start.ipv4(v4(ips[0]), v4(ips[1]), 64)),
+        (None, true) => finish!(start.ipv6(ips[0], ips[1], 64)),
+        (Some(tag), false) => finish!(start.single_vlan(tag).ipv4(v4(ips[0]), v4(ips[1]), 64)),
+        (Some(tag), true) => finish!(start.single_vlan(tag).ipv6(ips[0], ips[1], 64)),
+    };
+    written.expect("it fits");
+    bytes
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -100,5 +133,49 @@ proptest! {
             let message = Neighbour { kind, source, destination, target, mac: Some(Mac(macs[0])) };
             prop_assert_eq!(Neighbour::parse(&message.packet()), Ok(message));
         }
+    }
+
+    #[test]
+    fn another_parser_agrees(tag in any::<Option<u16>>(), v6 in any::<bool>(), tcp in any::<bool>(),
+        macs in any::<[[u8; 6]; 2]>(), ips in any::<[[u8; 16]; 2]>(), ports in any::<[u16; 2]>(), body in bytes()) {
+        let frame = packet(tag, v6, tcp, macs, ips, ports, &body);
+        let outer = Ethernet::parse(&frame).unwrap();
+        prop_assert_eq!((outer.source, outer.destination), (Mac(macs[0]), Mac(macs[1])));
+        prop_assert_eq!(outer.vlan, tag.map(|tag| tag & 0xfff).filter(|tag| *tag != 0));
+        let sliced = etherparse::SlicedPacket::from_ethernet(&frame).unwrap();
+        let (next, rest) = match sliced.net.unwrap() {
+            etherparse::NetSlice::Ipv4(theirs) => {
+                let ours = Ipv4::parse(outer.payload).unwrap();
+                prop_assert_eq!(ours.source, theirs.header().source_addr());
+                prop_assert_eq!(ours.destination, theirs.header().destination_addr());
+                prop_assert_eq!(ours.fragment, theirs.is_payload_fragmented());
+                (ours.protocol, ours.payload)
+            }
+            etherparse::NetSlice::Ipv6(theirs) => {
+                let ours = Ipv6::parse(outer.payload).unwrap();
+                prop_assert_eq!(ours.source, theirs.header().source_addr());
+                prop_assert_eq!(ours.destination, theirs.header().destination_addr());
+                prop_assert_eq!(ours.hops, theirs.header().hop_limit());
+                (ours.next, ours.payload)
+            }
+            _ => panic!("an IP packet"),
+        };
+        prop_assert_eq!(next, if tcp { 6 } else { 17 });
+        prop_assert_eq!(rest.len(), if tcp { 20 } else { 8 } + body.len());
+        // Ports and addresses are all that layer3+4 takes: another body, the same flow.
+        let other = packet(tag, v6, tcp, macs, ips, ports, b"another");
+        prop_assert_eq!(hash(HashPolicy::Layer34, &frame), hash(HashPolicy::Layer34, &other));
+        prop_assert_eq!(hash(HashPolicy::Encap34, &frame), hash(HashPolicy::Layer34, &frame));
+    }
+
+    #[test]
+    fn another_parser_reads_our_arp(macs in any::<[[u8; 6]; 2]>(), ips in any::<[u32; 2]>(), reply in any::<bool>()) {
+        let op = if reply { Op::Reply } else { Op::Request };
+        let arp = Arp { op, sender_mac: Mac(macs[0]), sender: ips[0].into(), target_mac: Mac(macs[1]), target: ips[1].into() };
+        let bytes = arp.bytes();
+        let theirs = etherparse::ArpPacketSlice::from_slice(&bytes).unwrap();
+        prop_assert_eq!(theirs.operation().0, if reply { 2 } else { 1 });
+        prop_assert_eq!(theirs.sender_hw_addr(), &macs[0][..]);
+        prop_assert_eq!(theirs.target_protocol_addr(), &ips[1].to_be_bytes()[..]);
     }
 }
