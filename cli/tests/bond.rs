@@ -225,7 +225,7 @@ fn a_bond_can_be_a_member_of_a_bond() {
 }
 
 #[test]
-fn a_monitor_that_follows_is_told_and_a_deaf_one_holds_nobody_up() {
+fn whoever_follows_is_told_what_happens() {
     let Some(ground) = Ground::lay(2) else { return };
     let bond = ground.bond("--mode active-backup --miimon 10 eth0 eth1");
     let follower = {

@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 
 use holdfast_bond::{Action, MemberId, NewMember};
 use holdfast_core::net::Mac;
-use holdfast_core::time::Clock;
 use holdfast_host::bond::link::Name;
 use holdfast_host::bond::packet::Membership;
 use rustix::event::epoll;
@@ -34,7 +33,7 @@ impl Driver {
         let mut new = NewMember::new(name.as_str(), mac, port.link(&self.prober));
         (new.mtu, new.prio, new.port_priority) = (link.mtu, own.prio, own.port_priority);
         self.ports.push(port);
-        let now = self.clock.now();
+        let now = self.now();
         let added = self.bond.add_member(new, now).map_err(|refusal| refusal.to_string());
         let added = added.and_then(|id| {
             let port = self.ports.last_mut().expect("pushed above");
@@ -115,7 +114,7 @@ impl Driver {
         let failed = set.is_err();
         self.complain(Some(member), "its address", set);
         if failed && let Ok(link) = self.netlink.link(index) {
-            let now = self.clock.now();
+            let now = self.now();
             self.bond.set_member_mac(member, link.mac.unwrap_or(mac), now);
         }
     }

@@ -4,9 +4,9 @@
 //! and moves one batch of frames for each direction and member, looking at the time between two
 //! batches. So a monitor waits for one batch at most, and never for a queue.
 //!
-//! When the process was held up (stopped, or starved of the processor), answers to probes wait in
-//! the sockets while their deadlines pass. They are heard before the clock is looked at: whoever was
-//! late was us.
+//! When the process was held up (stopped, or starved of the processor), that time does not count: the
+//! core's clock stands still meanwhile. A probe that nobody sent is not one that nobody answered:
+//! whoever was late was us.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -44,8 +44,8 @@ const ABOUT: u64 = 0xf << 60;
 
 /// Events that are remembered.
 const MOST_PAST: usize = 1000;
-/// So late means that we were held up.
-const LATE: Duration = Duration::from_millis(3);
+/// So late with what was due means that we were held up. Batches of frames take less.
+const HELD_UP: Duration = Duration::from_millis(20);
 /// How often what is told of by no message is looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -54,6 +54,8 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Driver {
     pub(super) bond: Bond,
     pub(super) clock: HostClock,
+    /// Time in which we were held up.
+    pub(super) held_up: Duration,
     pub(super) tap: Tap,
     pub(super) netlink: Netlink,
     /// Hears of changes.
@@ -89,6 +91,7 @@ pub(crate) struct Driver {
     pub(super) mtu: u32,
     /// Frames of the stack that no member took.
     pub(super) dropped: u64,
+    pub(super) since_unix_ms: u64,
     pub(super) stopping: bool,
     /// A client has not read all that was said to it.
     pub(super) unread: bool,
@@ -113,11 +116,8 @@ impl Driver {
     /// One turn.
     pub(crate) fn turn(&mut self) -> io::Result<()> {
         self.sleep()?;
+        self.forgive();
         self.hear_control_lanes();
-        let now = self.clock.now();
-        if self.bond.poll_at().is_some_and(|at| now.since(at) > LATE) {
-            self.hear_data_lanes();
-        }
         self.tick();
         self.hear_changes();
         self.carry_out();
@@ -130,8 +130,23 @@ impl Driver {
         Ok(())
     }
 
+    /// The time, without what we were held up for.
+    pub(super) fn now(&mut self) -> Instant {
+        Instant::ZERO + self.clock.now().since(Instant::ZERO + self.held_up)
+    }
+
+    /// Takes the time in which we were held up off the clock.
+    fn forgive(&mut self) {
+        let now = self.now();
+        let late = self.bond.poll_at().map_or(Duration::ZERO, |at| now.since(at));
+        if late > HELD_UP {
+            self.held_up += late;
+            self.teller.origin_unix_ms += late.as_millis() as u64;
+        }
+    }
+
     fn sleep(&mut self) -> io::Result<()> {
-        let now = self.clock.now();
+        let now = self.now();
         let busy = self.tap_ready
             || self.listener_ready
             || self.ports.iter().any(|port| port.control_ready || port.data_ready);
@@ -179,7 +194,7 @@ impl Driver {
 
     /// Does what is due.
     pub(super) fn tick(&mut self) {
-        let now = self.clock.now();
+        let now = self.now();
         if self.bond.poll_at().is_some_and(|at| at <= now) {
             if self.bond.links_due(now) {
                 self.probe_links(now);
@@ -226,7 +241,7 @@ impl Driver {
 
     /// Says something of the driver's own.
     pub(super) fn note(&mut self, member: Option<&Name>, text: String) {
-        let now = self.clock.now();
+        let now = self.now();
         let told = self.teller.note(now, member.map(Name::as_str), text);
         self.remember(told);
     }
@@ -266,7 +281,7 @@ impl Driver {
     }
 
     fn answer(&mut self, client: u64, request: Request) -> Reply {
-        let now = self.clock.now();
+        let now = self.now();
         let done = match request {
             Request::Status => return Reply::status(self.view(), Proc(&self.bond.status())),
             Request::Set { option, value } => self.set(&option, &value),
@@ -310,7 +325,7 @@ impl Driver {
 
     /// Changes an option: the core's, or a member's as `prio=eth0:10` and `actor_port_prio=eth0:10`.
     fn set(&mut self, option: &str, value: &str) -> Result<(), String> {
-        let now = self.clock.now();
+        let now = self.now();
         let option = option.replace('-', "_");
         if option != "prio" && option != "actor_port_prio" {
             let set = self.bond.set_option(&option, value, now);
@@ -338,7 +353,7 @@ impl Driver {
     }
 
     fn remove(&mut self, member: &str) -> Result<(), String> {
-        let now = self.clock.now();
+        let now = self.now();
         let known = Name::new(member).is_ok_and(|name| self.wanted.remove(&name).is_some());
         match self.bond.member_named(member) {
             Some(id) => self.bond.remove_member(id, now).map_err(|refusal| refusal.to_string()),
@@ -354,7 +369,7 @@ impl Driver {
         let there = |name: &&Name| self.bond.member_named(name.as_str()).is_none();
         let missing = self.wanted.keys().filter(there).map(Name::to_string).collect();
         let around = Surroundings {
-            since_unix_ms: self.teller.origin_unix_ms,
+            since_unix_ms: self.since_unix_ms,
             mtu: self.mtu,
             missing,
             dropped: self.dropped,

@@ -161,6 +161,8 @@ impl Driver {
             filters: (Vec::new(), false),
             mtu: 0,
             dropped: 0,
+            since_unix_ms: origin_unix_ms,
+            held_up: std::time::Duration::ZERO,
             stopping: false,
             unread: false,
             clock,
@@ -190,7 +192,7 @@ impl Driver {
             self.netlink.set_mtu(tap, mtu).map_err(failed(format_args!("--mtu {mtu}")))?;
         }
         self.mtu = self.netlink.link(tap).map_err(failed(&plan.name))?.mtu;
-        let now = self.clock.now();
+        let now = self.now();
         self.bond.set_mtu(self.mtu, now);
         for one in &plan.members {
             self.add(&one.name, one.own).map_err(Failure::error)?;
@@ -198,7 +200,7 @@ impl Driver {
         self.netlink.set_up(tap, true).map_err(failed(&plan.name))?;
         self.look_around();
         if let Some(active) = &plan.active {
-            let now = self.clock.now();
+            let now = self.now();
             let set = self.bond.set_option("active_slave", active, now);
             set.map_err(|refusal| Failure::error(refusal.to_string()))?;
             self.drain();
@@ -209,12 +211,12 @@ impl Driver {
     /// Lets every member go and puts it back as it was; what could not be put back.
     pub(crate) fn stop(mut self) -> Vec<String> {
         let members: Vec<_> = self.bond.members().collect();
-        let now = self.clock.now();
+        let now = self.now();
         // Down first, so that nobody fails over from one member to the next while they leave.
         self.bond.set_up(false, now);
         self.drain();
         for member in members {
-            let now = self.clock.now();
+            let now = self.now();
             // The core knows its members.
             let _ = self.bond.remove_member(member, now);
             self.drain();

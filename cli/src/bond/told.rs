@@ -116,6 +116,15 @@ impl Teller {
     }
 }
 
+/// `1 address`, `2 addresses`.
+fn counted(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
+fn more(left: u32) -> String {
+    if left == 0 { String::new() } else { format!(", {left} more to come") }
+}
+
 fn parts(what: &What, name: impl Fn(MemberId) -> String) -> Parts {
     let plain = |event, text: String| Parts { event, text, ..Parts::default() };
     match what {
@@ -159,12 +168,20 @@ fn parts(what: &What, name: impl Fn(MemberId) -> String) -> Parts {
         }
         What::Announced { member, frames, left } => {
             let name = name(*member);
-            let text = format!("announced on {name}: {frames} addresses, {left} more times");
+            let text = format!(
+                "announced {} on {name}{}",
+                counted(*frames, "address", "addresses"),
+                more(*left)
+            );
             Parts { member: Some(name), ..plain("announced", text) }
         }
         What::GroupsReported { member, groups, left } => {
             let name = name(*member);
-            let text = format!("groups reported on {name}: {groups}, {left} more times");
+            let text = format!(
+                "reported {} on {name}{}",
+                counted(*groups, "group", "groups"),
+                more(*left)
+            );
             Parts { member: Some(name), ..plain("groups-reported", text) }
         }
         What::BondMac { mac } => {

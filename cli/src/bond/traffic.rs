@@ -1,7 +1,6 @@
 //! Frames: from the bond's interface to its members, and back.
 
 use holdfast_bond::{Egress, Ingress, MemberId, Transmit};
-use holdfast_core::time::Clock;
 use holdfast_host::bond::frame::Header;
 use holdfast_host::bond::packet::PacketSocket;
 
@@ -20,7 +19,7 @@ impl Driver {
         if count == 0 {
             return;
         }
-        let now = self.clock.now();
+        let now = self.now();
         let Self { batch, bond, ports, dropped, .. } = self;
         batch.each(|number, slot| match bond.send(slot.frame_mut(), now) {
             Egress::One(member) => match port_of(ports, member) {
@@ -95,7 +94,7 @@ impl Driver {
     }
 
     fn deliver(&mut self, member: MemberId) -> u64 {
-        let now = self.clock.now();
+        let now = self.now();
         let Self { batch, bond, tap, .. } = self;
         let mut delivered = 0;
         batch.each(|_, slot| {

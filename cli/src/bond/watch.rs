@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 
 use holdfast_bond::LocalAddress;
 use holdfast_core::net::Mac;
-use holdfast_core::time::Clock;
 use holdfast_host::bond::addresses;
 use holdfast_host::bond::link::Name;
 use holdfast_host::bond::netlink::{Change, Link};
@@ -70,7 +69,7 @@ impl Driver {
     }
 
     fn member_is(&mut self, link: &Link) {
-        let now = self.clock.now();
+        let now = self.now();
         let Some(port) = self.ports.iter_mut().find(|port| port.index == link.index) else {
             return;
         };
@@ -92,7 +91,7 @@ impl Driver {
     }
 
     fn vanished(&mut self, index: u32) {
-        let now = self.clock.now();
+        let now = self.now();
         let Some(port) = self.ports.iter_mut().find(|port| port.index == index) else { return };
         port.vanished = true;
         let (id, name) = (port.id, port.name.clone());
@@ -117,7 +116,7 @@ impl Driver {
 
     /// Looks at the bond's own interface: up or down, address, MTU, who listens to what.
     pub(super) fn look_around(&mut self) {
-        let now = self.clock.now();
+        let now = self.now();
         (self.look_again, self.look_at) = (false, now + LOOK_EVERY);
         let Ok(link) = self.netlink.link(self.tap.index()) else { return };
         self.bond.set_up(link.up, now);
@@ -149,7 +148,7 @@ impl Driver {
     }
 
     fn hear_groups(&mut self, groups: Vec<Mac>, promiscuous: bool) {
-        let now = self.clock.now();
+        let now = self.now();
         let filters = (groups, promiscuous);
         if self.filters != filters {
             self.bond.set_filters(filters.0.iter().copied(), promiscuous, now);

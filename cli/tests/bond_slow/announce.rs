@@ -20,12 +20,18 @@ fn announced(count: usize) -> String {
         "--mode active-backup --miimon 10 --num-grat-arp {count} --peer-notif-delay 100 eth0 eth1"
     ));
     assert!(ground.reaches("10.9.0.1"));
-    // Those of the start are over.
-    std::thread::sleep(Duration::from_millis(100 * (count as u64 + 2)));
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!bond.story().iter().any(|told| told.starts_with("announced")), "nothing changed yet");
     let sniffer = Sniffer::listen(&ground.switch, "p1", "arp or icmp6");
     ground.cable_is(0, false);
     bond.becomes_active("eth1");
-    std::thread::sleep(Duration::from_millis(100 * (count as u64 + 4)));
+    bond.comes_true("the last one announced", |bond| {
+        let story = bond.story();
+        let mut announced = story.iter().filter(|told| told.starts_with("announced"));
+        announced.any(|told| !told.contains("more to come"))
+    });
+    // And none after the last one.
+    std::thread::sleep(Duration::from_millis(500));
     let heard = sniffer.heard();
     let arp = "Request who-has 10.9.0.1 tell 10.9.0.1,";
     let arps = heard.iter().filter(|line| line.contains(arp)).count();

@@ -27,6 +27,7 @@ pub(super) fn add(all: &mut Vec<Scenario>) {
     all.push(Scenario::alone("times: silence on another one, arp_interval 50", || {
         silent(false, 50, 150..=200)
     }));
+    all.push(Scenario::alone("held up: the driver is stopped for a second", held_up));
     for mode in ["active-backup", "balance-xor"] {
         for updelay in [0, 200, 500, 1000, 2000, 5000, 10_000] {
             let name = format!("recovery at once: {mode}, updelay {updelay}");
@@ -108,6 +109,28 @@ fn silent(of_active: bool, interval: u64, promise: std::ops::RangeInclusive<u64>
     std::thread::sleep(Duration::from_millis(4 * interval));
     let name = format!("eth{member}");
     within(&bond, interval, promise, &name, "down", || ground.silence(member, true))
+}
+
+/// The driver was stopped for longer than any monitor waits: that is nobody else's fault.
+fn held_up() -> String {
+    let ground = Ground::lay(2).expect("looked at before");
+    let bond = ground.bond(
+        "--mode active-backup --arp-interval 20 --arp-missed-max 3 --arp-validate all \
+         --arp-ip-target 10.9.0.2 eth0 eth1",
+    );
+    bond.link_becomes("eth0", "up");
+    bond.link_becomes("eth1", "up");
+    std::thread::sleep(Duration::from_millis(300));
+    let changes =
+        |bond: &Bond<'_>| bond.story().iter().filter(|told| told.contains(": link ")).count();
+    let (before, pid) = (changes(&bond), bond.status()["pid"].as_u64().expect("a number"));
+    ground.host.run(&format!("kill -STOP {pid}"));
+    std::thread::sleep(Duration::from_secs(1));
+    ground.host.run(&format!("kill -CONT {pid}"));
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(changes(&bond), before, "{}", bond.verb("events --past"));
+    assert!(ground.reaches("10.9.0.1"));
+    "stopped for 1 s, 16 times what its monitor waits, and nobody is blamed".to_owned()
 }
 
 /// One link is back in the moment in which the other one goes: updelay is no reason to be deaf.

@@ -12,6 +12,7 @@ pub(super) fn add(all: &mut Vec<Scenario>) {
     }
     all.push(Scenario::alone("failover with arp_interval 20 x 3 under 150 ms", silent_uplinks));
     all.push(Scenario::alone("tcp at least 55 % of a plain path", throughput));
+    all.push(Scenario::alone("probes are answered under a flood", flood));
     all.push(Scenario::alone("tcp goes on while members die", stream));
 }
 
@@ -92,6 +93,32 @@ fn throughput() -> String {
     let part = bonded / plain;
     assert!(part >= 0.55, "{bonded:.0} of {plain:.0} Mbit/s: {:.0} %", part * 100.0);
     format!("{bonded:.0} out, {back:.0} back, plain {plain:.0} Mbit/s: {:.0} %", part * 100.0)
+}
+
+/// Small packets as fast as they go, both ways: what monitors wait for does not wait behind them.
+fn flood() -> String {
+    let ground = Ground::lay(2).expect("looked at before");
+    let bond = ground.bond(
+        "--mode active-backup --arp-interval 50 --arp-missed-max 3 --arp-validate all \
+         --arp-ip-target 10.9.0.2 eth0 eth1",
+    );
+    bond.link_becomes("eth0", "up");
+    bond.link_becomes("eth1", "up");
+    rest(300);
+    let changes = || bond.story().iter().filter(|told| told.contains(": link ")).count();
+    let before = changes();
+    let mut packets = 0;
+    for back in ["", "--reverse"] {
+        let server = ground.client.start("iperf3 --server --one-off");
+        rest(300);
+        let words = "--udp --bitrate 0 --length 64 --time 2 --client 10.9.0.2";
+        let said = ground.host.run(&format!("iperf3 --json {words} {back}"));
+        drop(server);
+        let report: serde_json::Value = serde_json::from_str(&said).expect("iperf3 speaks JSON");
+        packets += report["end"]["sum"]["packets"].as_u64().expect("a number");
+    }
+    assert_eq!(changes(), before, "{}", bond.verb("events --past"));
+    format!("{} kpps, no link blamed", packets / 4000)
 }
 
 fn stream() -> String {
