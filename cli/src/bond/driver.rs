@@ -29,6 +29,7 @@ use super::place::Place;
 use super::ports::Port;
 use super::protocol::{Reply, Request};
 use super::setup::Own;
+use super::standing::Standing;
 use super::told::{Teller, Told};
 use super::view::{Surroundings, View};
 
@@ -44,8 +45,6 @@ const ABOUT: u64 = 0xf << 60;
 
 /// Events that are remembered.
 const MOST_PAST: usize = 1000;
-/// So late with what was due means that we were held up. Batches of frames take less.
-const HELD_UP: Duration = Duration::from_millis(20);
 /// How often what is told of by no message is looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -54,8 +53,8 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Driver {
     pub(super) bond: Bond,
     pub(super) clock: HostClock,
-    /// Time in which we were held up.
-    pub(super) held_up: Duration,
+    /// Takes off what we were held up for.
+    pub(super) standing: Standing,
     pub(super) tap: Tap,
     pub(super) netlink: Netlink,
     /// Hears of changes.
@@ -116,7 +115,6 @@ impl Driver {
     /// One turn.
     pub(crate) fn turn(&mut self) -> io::Result<()> {
         self.sleep()?;
-        self.forgive();
         self.hear_control_lanes();
         self.tick();
         self.hear_changes();
@@ -132,17 +130,9 @@ impl Driver {
 
     /// The time, without what we were held up for.
     pub(super) fn now(&mut self) -> Instant {
-        Instant::ZERO + self.clock.now().since(Instant::ZERO + self.held_up)
-    }
-
-    /// Takes the time in which we were held up off the clock.
-    fn forgive(&mut self) {
-        let now = self.now();
-        let late = self.bond.poll_at().map_or(Duration::ZERO, |at| now.since(at));
-        if late > HELD_UP {
-            self.held_up += late;
-            self.teller.origin_unix_ms += late.as_millis() as u64;
-        }
+        let (now, late) = self.standing.tell(self.clock.now());
+        self.teller.origin_unix_ms += late.as_millis() as u64;
+        now
     }
 
     fn sleep(&mut self) -> io::Result<()> {
@@ -161,12 +151,15 @@ impl Driver {
             tv_sec: span.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: span.subsec_nanos().into(),
         };
+        self.standing.sleep(now + span);
         let mut events = Vec::with_capacity(64);
         let room = rustix::buffer::spare_capacity(&mut events);
         match epoll::wait(&self.epoll, room, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
+        self.now();
+        self.standing.wake();
         for event in events {
             self.ready(event.data.u64());
         }

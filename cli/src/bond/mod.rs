@@ -16,6 +16,7 @@ pub(crate) mod place;
 pub(crate) mod ports;
 pub(crate) mod protocol;
 pub(crate) mod setup;
+pub(crate) mod standing;
 pub(crate) mod told;
 pub(crate) mod traffic;
 pub(crate) mod view;

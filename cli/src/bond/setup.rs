@@ -20,6 +20,7 @@ use super::cleanup;
 use super::control::Control;
 use super::driver::{BELL, CONTROL, Driver, LISTENER, TAP};
 use super::place::Place;
+use super::standing::Standing;
 use super::told::Teller;
 use crate::exit::Failure;
 
@@ -162,7 +163,7 @@ impl Driver {
             mtu: 0,
             dropped: 0,
             since_unix_ms: origin_unix_ms,
-            held_up: std::time::Duration::ZERO,
+            standing: Standing::new(now),
             stopping: false,
             unread: false,
             clock,

@@ -9,6 +9,11 @@ pub(super) fn add(all: &mut Vec<Scenario>) {
         all.push(Scenario::new(format!("macvlans above {mode}"), move || macvlans(mode)));
     }
     all.push(Scenario::new("address lists", address_lists));
+    for policy in ["none", "active", "follow"] {
+        all.push(Scenario::new(format!("fail_over_mac {policy}"), move || {
+            hardware_addresses(policy)
+        }));
+    }
     all.push(Scenario::new("another mode and monitor with the same members", another_life));
     for mode in ["balance-rr", "balance-xor", "broadcast"] {
         all.push(Scenario::new(format!("every member carries: {mode}"), move || carried(mode)));
@@ -93,6 +98,39 @@ fn address_lists() -> String {
     }
     assert!(ground.host.run("ip -details link show eth1").contains("promiscuity 0"));
     "follow the active member, gone with the bond".to_owned()
+}
+
+/// Which hardware address is where, before and after a failover, and when all is over.
+fn hardware_addresses(policy: &str) -> String {
+    let ground = Ground::lay(2).expect("looked at before");
+    let (one, two) = ("52:54:00:00:00:01", "52:54:00:00:00:02");
+    ground.host.run(&format!("ip link set eth0 address {one}"));
+    ground.host.run(&format!("ip link set eth1 address {two}"));
+    let has = |interface: &str, mac: &str| {
+        ground.host.run(&format!("ip link show {interface}")).contains(&format!("ether {mac}"))
+    };
+    let bond = ground.bond(&format!(
+        "--mode active-backup --miimon 20 --primary eth0 --fail-over-mac {policy} eth0 eth1"
+    ));
+    // Of the bond, of eth0 and of eth1, with eth0 active and with eth1.
+    let (first, second) = match policy {
+        "none" => ([one, one, one], [one, one, one]),
+        "active" => ([one, one, two], [two, one, two]),
+        _ => ([one, one, two], [one, two, one]),
+    };
+    for (member, up, macs) in
+        [("eth0", true, first), ("eth1", false, second), ("eth0", true, first)]
+    {
+        ground.cable_is(0, up);
+        bond.becomes_active(member);
+        bond.comes_true(&format!("{macs:?}"), |_| {
+            ["bond0", "eth0", "eth1"].iter().zip(macs).all(|(interface, mac)| has(interface, mac))
+        });
+        assert!(ground.reaches("10.9.0.1") && ground.reaches("2001:db8::1"));
+    }
+    bond.stop();
+    assert!(has("eth0", one) && has("eth1", two), "not as before");
+    "there and back, and as before at the end".to_owned()
 }
 
 /// Members leave, and come back into another mode with another monitor.
