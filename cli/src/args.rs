@@ -8,6 +8,7 @@
 pub(crate) mod bench;
 pub(crate) mod bond;
 mod knobs;
+pub(crate) mod multipath;
 mod sim;
 
 use std::path::PathBuf;
@@ -119,6 +120,8 @@ pub(crate) enum Verb {
     Bench(bench::BenchArgs),
     /// Run network interfaces as one, with the options of the kernel's bonding driver
     Bond(bond::BondArgs),
+    /// Use several paths to one disk, and never let an old write overwrite a newer one
+    Multipath(multipath::MultipathArgs),
     /// Get data back from an array that no longer starts; never writes to a member
     Recover(RecoverArgs),
     /// Print a completion script for a shell

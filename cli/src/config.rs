@@ -58,6 +58,7 @@ pub(crate) enum Job {
     Serve(Serve),
     Bench(bench::Bench),
     Bond(bond::Bond),
+    Multipath(args::multipath::MultipathVerb),
     RecoverSearch(Search),
     Completions(clap_complete::Shell),
 }
@@ -402,6 +403,7 @@ impl TryFrom<Verb> for Job {
             Verb::Sim(sim) => Self::Sim(sim.verb.into()),
             Verb::Serve(serve) => Self::Serve(serve_job(serve)?),
             Verb::Bench(args) => Self::Bench(args.try_into()?),
+            Verb::Multipath(args) => Self::Multipath(args.verb),
             Verb::Bond(args) => Self::Bond(args.verb.try_into()?),
             Verb::Recover(args::RecoverArgs { verb: args::RecoverVerb::Search(search) }) => {
                 Self::RecoverSearch(Search {

@@ -23,6 +23,7 @@ mod json;
 mod knobs;
 mod members;
 mod metadata;
+mod multipath;
 mod overlay;
 mod parts;
 mod picture;

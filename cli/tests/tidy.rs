@@ -18,9 +18,9 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("bond", &["core"]),
     ("multipath", &["core"]),
     ("host", &["core"]),
-    ("sim", &["core", "raid", "bond"]),
-    ("cli", &["core", "raid", "bond", "host", "sim", "benches"]),
-    ("benches", &["core", "raid", "bond", "host", "sim"]),
+    ("sim", &["core", "raid", "bond", "multipath"]),
+    ("cli", &["core", "raid", "bond", "multipath", "host", "sim", "benches"]),
+    ("benches", &["core", "raid", "bond", "multipath", "host", "sim"]),
 ];
 
 /// Licences we can live with.

@@ -14,7 +14,9 @@
 //!   [`run`] carries it out, [`shrink`] makes a failing one small;
 //! - [`campaign`] runs many seeds on all processors;
 //! - [`table`] is the fault model as tables, filled in by running the engine;
-//! - [`net`] is a network, and the bonds that fail in it.
+//! - [`net`] is a network, and the bonds that fail in it;
+//! - [`fabric`] is one disk behind several paths, for multipath: late writes at the worst moment,
+//!   dying controllers, wrong disks, and a ledger of what a reader may see.
 //!
 //! ```
 //! use holdfast_raid::Level;
@@ -33,6 +35,7 @@ pub mod damage;
 pub mod decor;
 pub mod disk;
 pub mod exhaustive;
+pub mod fabric;
 pub mod ledger;
 pub mod model;
 pub mod mutants;

@@ -15,6 +15,7 @@ mod examine;
 mod fail;
 mod map;
 mod mdstat;
+mod multipath;
 mod overlay;
 mod plan;
 mod read;
@@ -60,6 +61,7 @@ pub(crate) fn run(job: &Job, report: &Report) -> Outcome {
         Job::Sim(config) => sim::run(config, report),
         Job::Serve(config) => serve::run(config, report),
         Job::Bench(config) => bench::run(config, report),
+        Job::Multipath(verb) => multipath::run(verb, report),
         Job::Bond(config) => bond::run(config, report),
         Job::RecoverSearch(config) => recover_search::run(config, report),
         Job::Completions(shell) => completions::run(*shell),

@@ -209,7 +209,8 @@ struct Connection {
 #[derive(Debug)]
 struct Server {
     session: u64,
-    process: OwnedFd,
+    /// `None` once it is dead.
+    process: Option<OwnedFd>,
 }
 
 /// How a connection is.
@@ -338,7 +339,7 @@ impl NbdDisk {
             (Fencing::OnExit, Some(process)) => {
                 // The process' end wakes whoever sleeps on the set.
                 let _ = self.watch.add(&process, false);
-                self.servers.push(Server { session: self.session, process });
+                self.servers.push(Server { session: self.session, process: Some(process) });
             }
             _ => {}
         }
@@ -346,10 +347,13 @@ impl NbdDisk {
 
     /// Which servers have died. A session is fenced once its own server and all before it are dead.
     fn look_for_the_dead(&mut self) {
-        while let Some(server) = self.servers.first() {
-            if !is_dead(&server.process) {
-                return;
+        for server in &mut self.servers {
+            // A descriptor of the dead is dropped: it would wake the loop for ever.
+            if server.process.as_ref().is_some_and(is_dead) {
+                server.process = None;
             }
+        }
+        while let Some(server) = self.servers.first().filter(|server| server.process.is_none()) {
             self.fenced = self.fenced.max(server.session);
             self.servers.remove(0);
         }

@@ -158,7 +158,6 @@ impl<X: Defects> Map<X> {
             let why = Why::Fault { kind, sector: start, fault: Fault::Refused };
             self.fail_path(path, why, Some((kind, start)));
         }
-        self.settle(start);
     }
 
     /// A write is done: what is in which cache now.
@@ -168,17 +167,22 @@ impl<X: Defects> Map<X> {
         if !self.unflushed.is_empty() {
             self.unflushed.cut(&job.range());
         }
-        let contents = match &job.body {
-            Body::Write(_, Durability::Fua) => return,
-            Body::Write(data, Durability::Cached) => Some(Contents::Data(data.clone())),
-            Body::Zero(_) => Some(Contents::Zeros),
-            _ => None,
-        };
+        if matches!(job.body, Body::Write(_, Durability::Fua)) {
+            return;
+        }
         let state = &mut self.paths[path];
         if state.session == session {
             state.dirty = Some(self.number);
         }
-        if let (Cache::Own, Some(contents)) = (state.spec.cache, contents) {
+        if state.spec.cache == Cache::Shared {
+            return;
+        }
+        let contents = match &job.body {
+            Body::Write(data, _) => Some(Contents::Data(data.clone())),
+            Body::Zero(_) => Some(Contents::Zeros),
+            _ => None,
+        };
+        if let Some(contents) = contents {
             let end = job.sector + job.sectors();
             let number = self.number;
             let record = Record { end, contents, path, session, number, claim };

@@ -211,12 +211,15 @@ impl<X: Defects> Map<X> {
             self.switch(best, false);
             return;
         };
+        if !self.settled {
+            self.switch(best, false);
+            return;
+        }
         if self.groups[best].priority <= self.groups[current].priority {
             self.failback_at = None;
             return;
         }
         match self.settings.failback {
-            _ if !self.settled => self.switch(best, false),
             Failback::Manual => {}
             Failback::Immediate => self.switch(best, true),
             Failback::Followover if back == Some(best) => self.switch(best, true),

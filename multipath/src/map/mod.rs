@@ -574,10 +574,12 @@ impl<X: Defects> Map<X> {
             self.held.retain(|held| *held != key);
         }
         let claim = job.claim;
+        let mut over = false;
         if let Some(found) = claim.and_then(|start| self.claims.get_mut(start))
             && found.job == Some(key)
         {
             found.job = None;
+            over = found.open == 0;
             let range = job.sector..found.end;
             if result.is_ok() && self.print.as_ref().is_some_and(|p| p.touches(&range)) {
                 found.print = match &job.body {
@@ -608,8 +610,9 @@ impl<X: Defects> Map<X> {
             }
             Origin::Upkeep => self.upkeep = None,
         }
-        if let Some(start) = claim {
+        if let Some(start) = claim.filter(|_| over) {
             self.settle(start);
+        } else if claim.is_some() {
             self.wake_flushes();
         }
     }
