@@ -92,10 +92,10 @@ impl Driver {
                 }
             }
             Action::JoinGroup { member, group } => {
-                self.change(member, "a group", |port| port.join(Membership::Multicast(group)));
+                self.change(member, "a group", |port| port.join(membership(group)));
             }
             Action::LeaveGroup { member, group } => {
-                self.change(member, "a group", |port| port.leave(Membership::Multicast(group)));
+                self.change(member, "a group", |port| port.leave(membership(group)));
             }
             Action::SetPromiscuous { member, on: true } => {
                 self.change(member, "promiscuity", |port| port.join(Membership::Promiscuous));
@@ -156,4 +156,10 @@ impl Driver {
 /// `ENODEV`, `ENXIO`: there is no such device any more.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(19 | 6))
+}
+
+/// What a member listens to beyond its own address: a group, or an address of its own making
+/// (backups that ask for themselves have one).
+const fn membership(mac: Mac) -> Membership {
+    if mac.is_multicast() { Membership::Multicast(mac) } else { Membership::Unicast(mac) }
 }
