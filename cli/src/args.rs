@@ -11,6 +11,7 @@ mod knobs;
 pub(crate) mod multipath;
 mod sim;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub(crate) use knobs::{BusyPaceArgs, DeadlineArgs, ErrorArgs, LateArgs, LateWord, PaceArgs};
@@ -116,6 +117,12 @@ pub(crate) enum Verb {
     Sim(SimArgs),
     /// Offer an array as a network block device until told to stop
     Serve(ServeArgs),
+    /// Stop an array that is served, in good order
+    Stop(ServedArgs),
+    /// Set how fast passes of a served array go
+    Speed(SpeedArgs),
+    /// Follow what happens to a served array, an event a line
+    Monitor(ServedArgs),
     /// Measure: stripe sizes, and the OSTEP homework
     Bench(bench::BenchArgs),
     /// Run network interfaces as one, with the options of the kernel's bonding driver
@@ -124,6 +131,8 @@ pub(crate) enum Verb {
     Multipath(multipath::MultipathArgs),
     /// Get data back from an array that no longer starts; never writes to a member
     Recover(RecoverArgs),
+    /// Write man pages for all verbs
+    Man(ManArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -193,17 +202,61 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) pace: PaceArgs,
     /// Where NBD clients connect: unix:PATH or tcp:ADDRESS:PORT; may be given several times
-    #[arg(long, value_name = "WHERE", required = true, value_parser = address)]
+    #[arg(long, value_name = "WHERE", value_parser = address)]
+    #[cfg_attr(feature = "fuse", arg(required_unless_present = "fuse"))]
+    #[cfg_attr(not(feature = "fuse"), arg(required = true))]
     pub(crate) nbd: Vec<Address>,
+    /// Show the array as a file in this directory, which must be empty
+    #[cfg(feature = "fuse")]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) fuse: Option<PathBuf>,
+    /// Attach a loop device to that file, so that it can be mounted (root)
+    #[cfg(feature = "fuse")]
+    #[arg(long = "loop", requires = "fuse")]
+    pub(crate) attach_loop: bool,
     /// Name of the export [default: the array's own]
     #[arg(long, value_name = "NAME")]
     pub(crate) export: Option<String>,
     /// Serve what is there and write to no member
     #[arg(long)]
     pub(crate) read_only: bool,
+    /// The socket through which the array is steered [default: one called after its uuid, where the
+    /// other verbs look for it]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+    /// Answer http://ADDRESS:PORT/metrics with the array's figures, as Prometheus reads them
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Run PROGRAM EVENT ARRAY [MEMBER] at every event, as mdadm's monitor does
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) on_event: Option<PathBuf>,
     /// Allow TCP addresses that other machines can reach
     #[arg(long)]
     pub(crate) listen_anywhere: bool,
+}
+
+/// An array that is served.
+#[derive(Debug, Args)]
+pub(crate) struct ServedArgs {
+    /// A member, the array's uuid or its name [default: the only one that is served]
+    #[arg(value_name = "ARRAY")]
+    pub(crate) array: Option<String>,
+    /// Its control socket
+    #[arg(long, value_name = "PATH", conflicts_with = "array")]
+    pub(crate) control: Option<PathBuf>,
+}
+
+/// How fast passes go.
+#[derive(Debug, Args)]
+pub(crate) struct SpeedArgs {
+    #[command(flatten)]
+    pub(crate) served: ServedArgs,
+    /// At least so many bytes a second, while others use the array [default: as it is]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) min: Option<u64>,
+    /// At most so many [default: as it is]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(crate) max: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -596,6 +649,13 @@ pub(crate) struct SearchArgs {
     /// Members in any order; strangers and stale ones are told apart
     #[arg(value_name = "MEMBER", required = true, num_args = 2..=63)]
     pub(crate) members: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Where they go; made if it does not exist
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
 }
 
 #[derive(Debug, Args)]

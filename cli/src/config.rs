@@ -8,6 +8,7 @@ pub(crate) mod bench;
 pub(crate) mod bond;
 mod sim;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub(crate) use sim::{
@@ -25,6 +26,7 @@ use crate::args::{self, Verb};
 use crate::exit::Failure;
 use crate::knobs::Knobs;
 use crate::overlay::Way;
+use crate::steer::protocol::Request;
 
 /// mdadm's chunk where the level has chunks and nothing was said: 512 KiB.
 const DEFAULT_CHUNK_BYTES: u64 = 512 << 10;
@@ -56,10 +58,13 @@ pub(crate) enum Job {
     Plan(Plan),
     Sim(Sim),
     Serve(Serve),
+    Steer(Steer),
+    Monitor(Steer),
     Bench(bench::Bench),
     Bond(bond::Bond),
     Multipath(args::multipath::MultipathVerb),
     RecoverSearch(Search),
+    Man(PathBuf),
     Completions(clap_complete::Shell),
 }
 
@@ -251,6 +256,21 @@ pub(crate) struct Serve {
     pub(crate) nbd: Vec<Address>,
     pub(crate) export: Option<String>,
     pub(crate) read_only: bool,
+    #[cfg(feature = "fuse")]
+    pub(crate) fuse: Option<PathBuf>,
+    #[cfg(feature = "fuse")]
+    pub(crate) attach_loop: bool,
+    pub(crate) control: Option<PathBuf>,
+    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) on_event: Option<PathBuf>,
+}
+
+/// What is asked of a served array, and which is meant.
+#[derive(Debug)]
+pub(crate) struct Steer {
+    pub(crate) request: Request,
+    pub(crate) array: Option<String>,
+    pub(crate) control: Option<PathBuf>,
 }
 
 /// The numbers that decide where data goes.
@@ -402,6 +422,13 @@ impl TryFrom<Verb> for Job {
             Verb::Plan(plan) => Self::Plan(plan_job(plan)?),
             Verb::Sim(sim) => Self::Sim(sim.verb.into()),
             Verb::Serve(serve) => Self::Serve(serve_job(serve)?),
+            Verb::Stop(served) => Self::Steer(steer_job(Request::Stop, served)),
+            Verb::Speed(speed) => {
+                let (min_bytes, max_bytes) = (speed.min, speed.max);
+                let request = Request::Speed { min_bytes, max_bytes };
+                Self::Steer(steer_job(request, speed.served))
+            }
+            Verb::Monitor(served) => Self::Monitor(steer_job(Request::Events, served)),
             Verb::Bench(args) => Self::Bench(args.try_into()?),
             Verb::Multipath(args) => Self::Multipath(args.verb),
             Verb::Bond(args) => Self::Bond(args.verb.try_into()?),
@@ -412,6 +439,7 @@ impl TryFrom<Verb> for Job {
                     output: search.output.map(Stream::from),
                 })
             }
+            Verb::Man(man) => Self::Man(man.directory),
             Verb::Completions(completions) => Self::Completions(completions.shell),
         })
     }
@@ -482,7 +510,8 @@ impl From<PathBuf> for Stream {
 }
 
 impl Selector {
-    fn parse(word: &str) -> Result<Self, Failure> {
+    /// `slot:N`, or a path.
+    pub(crate) fn parse(word: &str) -> Result<Self, Failure> {
         let Some(number) = word.strip_prefix("slot:") else {
             return Ok(Self::Path(word.into()));
         };
@@ -657,16 +686,20 @@ fn create_job(create: args::CreateArgs) -> Result<Create, Failure> {
 /// The longest name of an export that NBD clients have to take.
 const MAX_EXPORT_NAME_BYTES: usize = 4096;
 
-fn serve_job(serve: args::ServeArgs) -> Result<Serve, Failure> {
+fn serve_job(mut serve: args::ServeArgs) -> Result<Serve, Failure> {
+    let beyond = |address: &SocketAddr| !address.ip().is_loopback() && !serve.listen_anywhere;
+    let hint = "use 127.0.0.1:PORT, or --listen-anywhere if that is meant";
     for address in &serve.nbd {
         if let Address::Tcp(reachable) = address
-            && !reachable.ip().is_loopback()
-            && !serve.listen_anywhere
+            && beyond(reachable)
         {
             let text = format!("--nbd tcp:{reachable}: other machines could write to the array");
-            return Err(Failure::usage(text)
-                .hint("use tcp:127.0.0.1:PORT, or --listen-anywhere if that is meant"));
+            return Err(Failure::usage(text).hint(hint));
         }
+    }
+    if let Some(reachable) = serve.metrics.filter(beyond) {
+        let text = format!("--metrics {reachable}: other machines could read the figures");
+        return Err(Failure::usage(text).hint(hint));
     }
     if serve.export.as_ref().is_some_and(|name| name.len() > MAX_EXPORT_NAME_BYTES) {
         let text = format!("--export: more than {MAX_EXPORT_NAME_BYTES} bytes");
@@ -679,12 +712,32 @@ fn serve_job(serve: args::ServeArgs) -> Result<Serve, Failure> {
         speed_min: serve.busy.speed_min,
         speed_max: serve.pace.speed_max,
     };
+    let mut group = group(serve.array, knobs);
+    // Who asks about the array later stands somewhere else.
+    let absolute = |path: &mut PathBuf| {
+        *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
+    };
+    group.members.iter_mut().for_each(absolute);
+    serve.control.iter_mut().for_each(absolute);
+    #[cfg(feature = "fuse")]
+    serve.fuse.iter_mut().for_each(absolute);
     Ok(Serve {
-        group: group(serve.array, knobs),
+        group,
         nbd: serve.nbd,
         export: serve.export,
         read_only: serve.read_only,
+        #[cfg(feature = "fuse")]
+        fuse: serve.fuse,
+        #[cfg(feature = "fuse")]
+        attach_loop: serve.attach_loop,
+        control: serve.control,
+        metrics: serve.metrics,
+        on_event: serve.on_event,
     })
+}
+
+fn steer_job(request: Request, served: args::ServedArgs) -> Steer {
+    Steer { request, array: served.array, control: served.control }
 }
 
 fn plan_job(plan: args::PlanArgs) -> Result<Plan, Failure> {

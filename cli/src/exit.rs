@@ -36,6 +36,13 @@ impl Exit {
             Self::Usage => 64,
         }
     }
+
+    /// The exit with this number.
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        let all =
+            [Self::Good, Self::Degraded, Self::Unusable, Self::Differs, Self::Error, Self::Usage];
+        all.into_iter().find(|exit| exit.code() == code)
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -45,7 +52,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Why a verb stopped, and what to do next.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     /// The code to leave with.
     pub(crate) exit: Exit,
@@ -103,6 +110,7 @@ mod tests {
         ];
         for (exit, code) in table {
             assert_eq!(exit.code(), code);
+            assert_eq!(Exit::from_code(code), Some(exit));
         }
     }
 }

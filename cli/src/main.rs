@@ -31,6 +31,7 @@ mod progress;
 mod report;
 mod run;
 mod session;
+mod steer;
 mod stream;
 mod survival;
 mod table;

@@ -34,6 +34,19 @@ pub(crate) struct Report {
     notes: RefCell<Vec<String>>,
     /// Bytes of the array that may be wrong because a start was forced.
     at_risk_bytes: Cell<Option<u64>>,
+    /// Nothing is printed: what is said is kept here, for somebody who is elsewhere.
+    kept: Option<RefCell<Said>>,
+}
+
+/// What a verb said: its answer twice, and its notes.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// The answer, as lines for people.
+    pub(crate) lines: Vec<String>,
+    /// The answer, as one value for machines.
+    pub(crate) answer: Option<serde_json::Value>,
+    /// Worth knowing beside it.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Report {
@@ -47,12 +60,18 @@ impl Report {
             lost: RefCell::new(None),
             notes: RefCell::new(Vec::new()),
             at_risk_bytes: Cell::new(None),
+            kept: None,
         }
     }
 
-    /// A report that says nothing: notes are collected and dropped.
-    pub(crate) const fn silent() -> Self {
-        Self::new(true)
+    /// A report that prints nothing and keeps everything.
+    pub(crate) fn keeping() -> Self {
+        Self { kept: Some(RefCell::default()), ..Self::new(false) }
+    }
+
+    /// What has been kept.
+    pub(crate) fn take_said(&self) -> Said {
+        self.kept.as_ref().map(RefCell::take).unwrap_or_default()
     }
 
     /// Whether the answer is JSON.
@@ -62,7 +81,7 @@ impl Report {
 
     /// Whether somebody watches: progress is worth drawing.
     pub(crate) fn is_watched(&self) -> bool {
-        !self.json && io::stderr().is_terminal()
+        !self.json && self.kept.is_none() && io::stderr().is_terminal()
     }
 
     /// Sends the answer to standard error: standard output is taken by data.
@@ -72,23 +91,39 @@ impl Report {
 
     /// A line of the answer for people.
     pub(crate) fn line(&self, text: impl Display) {
-        if !self.json {
+        if let Some(kept) = &self.kept {
+            kept.borrow_mut().lines.push(text.to_string());
+        } else if !self.json {
             self.put(&text);
         }
     }
 
     /// The answer for machines.
     pub(crate) fn answer(&self, body: &impl Serialize) {
-        if self.json {
+        if let Some(kept) = &self.kept {
+            let value = serde_json::to_value(body);
+            kept.borrow_mut().answer =
+                Some(value.expect("answers are plain structs with string keys"));
+        } else if self.json {
             let notes = self.notes.take();
             self.put(&Envelope::new(body, self.at_risk_bytes.get(), notes).text());
             self.answered.set(true);
         }
     }
 
+    /// One of many answers for machines, on a line of its own. What it says of itself comes with it.
+    pub(crate) fn one_of_many(&self, body: &impl Serialize) {
+        if self.json {
+            let text = serde_json::to_string(body).expect("plain structs with string keys");
+            self.put(&text);
+        }
+    }
+
     /// Something worth knowing beside the answer.
     pub(crate) fn note(&self, text: impl Display) {
-        if self.json && self.answered.get() {
+        if let Some(kept) = &self.kept {
+            kept.borrow_mut().notes.push(text.to_string());
+        } else if self.json && self.answered.get() {
             let body = NoteBody { note: text.to_string() };
             complain(&Envelope::new(&body, None, Vec::new()).line());
         } else if self.json {

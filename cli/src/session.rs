@@ -454,7 +454,7 @@ pub(crate) const fn serves(state: MemberState) -> bool {
 }
 
 /// Whether two names lead to one file, however they are written.
-fn same_file(one: &Path, other: &Path) -> bool {
+pub(crate) fn same_file(one: &Path, other: &Path) -> bool {
     let resolved = |path: &Path| path.canonicalize().ok();
     resolved(one).is_some() && resolved(one) == resolved(other)
 }

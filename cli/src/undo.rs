@@ -126,7 +126,7 @@ impl Undo {
     fn settle(&mut self) -> Result<bool, Failure> {
         self.settled = true;
         let mut world = World::new()?;
-        let quiet = Report::silent();
+        let quiet = Report::keeping();
         let mut after = Vec::new();
         for kept in &self.kept {
             let named = [(kept.name.as_path(), Naming::Literal)];

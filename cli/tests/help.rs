@@ -43,6 +43,7 @@ fn help_is_as_reviewed() {
         "sim coverage",
         "bench",
         "bench stripe",
+        "bench parity",
         "bench ostep",
         "sim merge",
         "bond",
@@ -67,12 +68,26 @@ fn help_is_as_reviewed() {
         "multipath events",
         "recover",
         "recover search",
+        "stop",
+        "speed",
+        "monitor",
+        "man",
         "completions",
     ] {
         let page = dir.good(&format!("{verb} --help"));
         pages.push_str(&format!("$ holdfast {verb} --help\n{page}\n"));
     }
     insta::assert_snapshot!(pages);
+}
+
+#[test]
+fn every_verb_has_a_man_page() {
+    let dir = Dir::new();
+    dir.good("man pages");
+    let page = |name: &str| std::fs::read_to_string(dir.path("pages").join(name)).unwrap();
+    assert!(page("holdfast.1").contains(".TH holdfast 1"));
+    assert!(page("holdfast-create.1").contains("raid\\-devices"));
+    assert!(page("holdfast-sim-run.1").contains("seeds"));
 }
 
 #[test]

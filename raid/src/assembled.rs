@@ -111,6 +111,21 @@ impl<D: BlockDevice, X: Defects> Assembled<D, X> {
         self.array.start_pending(self.now)
     }
 
+    /// See [`Array::set_sync_speed`].
+    pub const fn set_sync_speed(&mut self, least: u64, most: u64) {
+        self.array.set_sync_speed(least, most);
+    }
+
+    /// See [`Array::sync_speed`].
+    pub const fn sync_speed(&self) -> (u64, u64) {
+        self.array.sync_speed()
+    }
+
+    /// See [`Array::is_recorded`].
+    pub const fn is_recorded(&self) -> bool {
+        self.array.is_recorded()
+    }
+
     /// See [`Array::interrupt`].
     pub fn interrupt(&mut self) {
         self.array.interrupt(self.now);

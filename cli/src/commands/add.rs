@@ -64,7 +64,7 @@ pub(super) fn run(config: &Add, report: &Report) -> Outcome {
         session.stop(report);
     }
     let sentence = format!("{name} is a spare of the array");
-    let changed = Changed { action: "add", path: name, slot: None, sentence };
+    let changed = Changed { action: "add", path: name, slot: None, sentence, note: None };
     Ok(change::answer(changed, dry_run, &session, report))
 }
 

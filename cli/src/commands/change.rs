@@ -4,8 +4,8 @@ use holdfast_raid::status::MemberStatus;
 use serde::Serialize;
 
 use crate::commands::detail;
-use crate::config::MemberChange;
-use crate::exit::{Exit, Failure};
+use crate::config::{MemberChange, Selector};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::report::Report;
 use crate::session::{Purpose, Session};
 
@@ -21,39 +21,52 @@ struct Answer<'a> {
 
 /// One change, done or only imagined.
 #[derive(Debug)]
-pub(crate) struct Changed<'a> {
+pub(crate) struct Changed {
     /// `fail`, `remove` or `add`.
-    pub(crate) action: &'a str,
+    pub(crate) action: &'static str,
     /// The device.
     pub(crate) path: String,
     /// The slot it had or has.
     pub(crate) slot: Option<u32>,
     /// What became of it, as a sentence without its end.
     pub(crate) sentence: String,
+    /// Worth knowing beside it.
+    pub(crate) note: Option<String>,
 }
 
-/// The array, the member that is meant, its path and what it was before.
-pub(crate) fn open(
-    config: &MemberChange,
-    report: &Report,
-) -> Result<(Session, usize, String, MemberStatus), Failure> {
-    let purpose = if config.caution.dry_run { Purpose::Look } else { Purpose::Change };
-    let session = Session::open(&config.group, purpose, report)?;
-    let member = session.select(&config.member)?;
+/// What a verb does to an open array.
+type Deed = fn(&mut Session, &Selector, bool) -> Result<Changed, Failure>;
+
+/// Does it to an array at rest: assembled for the purpose, and stopped again.
+pub(crate) fn run(config: &MemberChange, report: &Report, deed: Deed) -> Outcome {
+    let dry_run = config.caution.dry_run;
+    let purpose = if dry_run { Purpose::Look } else { Purpose::Change };
+    let mut session = Session::open(&config.group, purpose, report)?;
+    let changed = deed(&mut session, &config.member, dry_run)?;
+    if !dry_run {
+        session.run_and_tell(report, |_, _| ());
+        session.stop(report);
+    }
+    Ok(answer(changed, dry_run, &session, report))
+}
+
+/// The member that is meant, its path and how it stands.
+pub(crate) fn meant(
+    session: &Session,
+    selector: &Selector,
+) -> Result<(usize, String, MemberStatus), Failure> {
+    let member = session.select(selector)?;
     let path = session.path(member).display().to_string();
-    let before = session.status().members.swap_remove(member);
-    Ok((session, member, path, before))
+    Ok((member, path, session.status().members.swap_remove(member)))
 }
 
 /// Says what was done and what is next.
-pub(crate) fn answer(
-    changed: Changed<'_>,
-    dry_run: bool,
-    session: &Session,
-    report: &Report,
-) -> Exit {
+pub(crate) fn answer(changed: Changed, dry_run: bool, session: &Session, report: &Report) -> Exit {
     let status = session.status();
     let (state, next) = (detail::state(&status), detail::next(&status));
+    if let Some(note) = &changed.note {
+        report.note(note);
+    }
     let would = if dry_run { "would be done: " } else { "" };
     report.line(format_args!("{would}{}", changed.sentence));
     if !dry_run {

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::detail;
 use crate::config;
-use crate::events::{MOST_SHOWN, Names, Teller, sector_range};
+use crate::events::{MOST_SHOWN, Names, sector_range};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::json::{Range, Ranges};
 use crate::members;
@@ -59,12 +59,17 @@ pub(super) fn run(config: &config::Check, report: &Report) -> Outcome {
         name_writers(&config.group, report);
     }
     let status = session.status();
-    answer.say(&status, report);
-    report.answer(&answer);
+    conclude(&answer, &status, report)
+}
+
+/// The last words of a check.
+pub(super) fn conclude(answer: &Answer, status: &Status, report: &Report) -> Outcome {
+    answer.say(status, report);
+    report.answer(answer);
     if !answer.complete {
         return Err(Failure::error("the check did not reach its end").hint("run it again"));
     }
-    Ok(answer.exit(&status))
+    Ok(answer.exit(status))
 }
 
 /// What comparing under somebody's hands means.
@@ -92,6 +97,16 @@ pub(super) fn refuse_pointless(status: &Status, locate: bool) -> Result<(), Fail
     Ok(())
 }
 
+/// A comparison under way.
+#[derive(Debug)]
+pub(super) struct Comparison {
+    answer: Answer,
+    unreadable: Ranges,
+    /// How the array stood when it began.
+    status: Status,
+    is_over: bool,
+}
+
 /// Runs the pass and collects what it finds.
 pub(super) fn compare(
     session: &mut Session,
@@ -99,48 +114,87 @@ pub(super) fn compare(
     report: &Report,
 ) -> Result<Answer, Failure> {
     let names = session.names();
-    let status = session.status();
-    if status.resync_from.is_some() {
-        report.note(
-            "a resync is pending: differences are to be expected where writes were under way; \
-             holdfast rebuild finishes it",
-        );
-    }
-    let mut answer = Answer {
-        action: action.name(),
-        complete: false,
-        mismatch_sectors: 0,
-        mismatches: Vec::new(),
-        mismatches_not_shown: 0,
-        mismatches_located: 0,
-        mismatches_not_located: 0,
-        unreadable: Vec::new(),
-        unreadable_not_shown: 0,
-        state: String::new(),
-        dry_run: false,
-    };
-    session
-        .array
-        .start(action)
-        .map_err(|refusal| Failure::error(format!("{} cannot begin: {refusal}", action.name())))?;
+    let mut comparison = Comparison::begin(session, action, report)?;
     let mut teller = std::mem::take(&mut session.teller);
-    let mut unreadable = Ranges::default();
     session.run(report, |event| {
-        if let Event::RangeFailed { sector, sectors, fault, slots, .. } = &event {
-            unreadable.add(Range {
-                offset_bytes: sector * SECTOR_BYTES,
-                length_bytes: sectors * SECTOR_BYTES,
-                members: slots.iter().map(|slot| names.slot(*slot)).collect(),
-                why: fault.to_string(),
-            });
+        if !comparison.take(&event, &names, report) {
+            teller.take(&event, &names, report);
         }
-        answer.take(&event, &status, &names, &mut teller, report);
     });
     session.teller = teller;
-    answer.unreadable = unreadable.shown;
-    answer.unreadable_not_shown = unreadable.more;
-    answer.state = detail::state(&session.status());
-    Ok(answer)
+    Ok(comparison.end(session))
+}
+
+impl Comparison {
+    /// Starts the pass.
+    pub(super) fn begin(
+        session: &mut Session,
+        action: Action,
+        report: &Report,
+    ) -> Result<Self, Failure> {
+        let status = session.status();
+        if status.resync_from.is_some() {
+            report.note(
+                "a resync is pending: differences are to be expected where writes were under way; \
+             holdfast rebuild finishes it",
+            );
+        }
+        let answer = Answer {
+            action: action.name(),
+            complete: false,
+            mismatch_sectors: 0,
+            mismatches: Vec::new(),
+            mismatches_not_shown: 0,
+            mismatches_located: 0,
+            mismatches_not_located: 0,
+            unreadable: Vec::new(),
+            unreadable_not_shown: 0,
+            state: String::new(),
+            dry_run: false,
+        };
+        session.array.start(action).map_err(|refusal| {
+            Failure::error(format!("{} cannot begin: {refusal}", action.name()))
+        })?;
+        Ok(Self { answer, unreadable: Ranges::default(), status, is_over: false })
+    }
+
+    /// Takes what happened; whether it is told by this comparison and by nobody else.
+    pub(super) fn take(&mut self, event: &Event, names: &Names, report: &Report) -> bool {
+        match event {
+            Event::Mismatch { sector, sectors, culprit } => {
+                self.answer.mismatch(*sector, *sectors, *culprit, &self.status, names, report);
+            }
+            Event::SyncFinished { complete, mismatch_sectors, .. } => {
+                self.is_over = true;
+                self.answer.complete = *complete;
+                self.answer.mismatch_sectors = *mismatch_sectors;
+            }
+            Event::RangeFailed { sector, sectors, fault, slots, write: false } => {
+                self.unreadable.add(Range {
+                    offset_bytes: sector * SECTOR_BYTES,
+                    length_bytes: sectors * SECTOR_BYTES,
+                    members: slots.iter().map(|slot| names.slot(*slot)).collect(),
+                    why: fault.to_string(),
+                });
+                return false;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Whether the pass has ended, one way or the other.
+    pub(super) const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// What it came to.
+    pub(super) fn end(mut self, session: &Session) -> Answer {
+        self.answer.unreadable = self.unreadable.shown;
+        self.answer.unreadable_not_shown = self.unreadable.more;
+        self.answer.state = detail::state(&session.status());
+        self.answer
+    }
 }
 
 impl Answer {
@@ -173,25 +227,6 @@ impl Answer {
     /// Whether something could not be read.
     pub(super) const fn is_unreadable(&self) -> bool {
         !self.unreadable.is_empty()
-    }
-
-    fn take(
-        &mut self,
-        event: &Event,
-        status: &Status,
-        names: &Names,
-        teller: &mut Teller,
-        report: &Report,
-    ) {
-        match event {
-            Event::Mismatch { sector, sectors, culprit } => {
-                self.mismatch(*sector, *sectors, *culprit, status, names, report);
-            }
-            Event::SyncFinished { complete, mismatch_sectors, .. } => {
-                (self.complete, self.mismatch_sectors) = (*complete, *mismatch_sectors);
-            }
-            other => teller.take(other, names, report),
-        }
     }
 
     fn mismatch(

@@ -73,16 +73,27 @@ struct Member {
 /// Shows the array.
 pub(super) fn run(group: &Group, report: &Report) -> Outcome {
     let session = Session::open(group, Purpose::Look, report)?;
-    let status = session.status();
-    let detail = Detail::new(&session, &status);
-    for line in lines(&session, &status, &detail) {
-        report.line(line);
-    }
+    let detail = say(&session, report);
     for locked in detail.members.iter().filter_map(|member| member.locked_by.as_deref()) {
         report.note(format_args!("{locked}; what is shown may change at any moment"));
     }
     report.answer(&detail);
-    Ok(exit(&status))
+    Ok(exit(&session.status()))
+}
+
+/// The same of an array that is served here.
+pub(super) fn tell(session: &Session, report: &Report) -> Exit {
+    report.answer(&say(session, report));
+    exit(&session.status())
+}
+
+fn say(session: &Session, report: &Report) -> Detail {
+    let status = session.status();
+    let detail = Detail::new(session, &status);
+    for line in lines(session, &status, &detail) {
+        report.line(line);
+    }
+    detail
 }
 
 /// The code of verbs that report.

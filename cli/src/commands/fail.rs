@@ -7,14 +7,24 @@
 use holdfast_raid::status::MemberState;
 
 use super::change::{self, Changed};
-use crate::config::MemberChange;
+use crate::config::{MemberChange, Selector};
 use crate::exit::{Failure, Outcome};
 use crate::report::Report;
+use crate::session::Session;
 
 /// Fails the member.
 pub(super) fn run(config: &MemberChange, report: &Report) -> Outcome {
-    let dry_run = config.caution.dry_run;
-    let (mut session, member, path, before) = change::open(config, report)?;
+    change::run(config, report, declare)
+}
+
+/// Declares the member faulty, or only says what that would be. What the others record is under way
+/// when this returns.
+pub(super) fn declare(
+    session: &mut Session,
+    selector: &Selector,
+    dry_run: bool,
+) -> Result<Changed, Failure> {
+    let (member, path, before) = change::meant(session, selector)?;
     match before.state {
         MemberState::InSync | MemberState::Rebuilding | MemberState::Spare => {}
         MemberState::Faulty | MemberState::Stale => {
@@ -31,10 +41,8 @@ pub(super) fn run(config: &MemberChange, report: &Report) -> Outcome {
             .array
             .fail_member(member)
             .map_err(|refusal| Failure::error(format!("{path} cannot be failed: {refusal}")))?;
-        session.run_and_tell(report, |_, _| ());
-        session.stop(report);
     }
     let place = slot.map_or_else(|| "a spare".to_owned(), |slot| format!("slot {slot}"));
     let sentence = format!("{path} ({place}) is faulty");
-    Ok(change::answer(Changed { action: "fail", path, slot, sentence }, dry_run, &session, report))
+    Ok(Changed { action: "fail", path, slot, sentence, note: None })
 }

@@ -6,17 +6,21 @@
 //! number), and members are listed the freshest first, then by falling slot, because mdadm hands
 //! them to the kernel in the opposite order.
 
+use std::time::Duration;
+
 use holdfast_raid::level::Level;
-use holdfast_raid::status::{Health, MemberState, Status};
+use holdfast_raid::status::{Health, MemberState, Status, SyncStatus};
 use holdfast_raid::superblock::Minor;
 use holdfast_raid::superblock::mdstat::{
-    Access, ArrayFacts, BitmapFacts, MemberFacts, MemberState as Listed, Progress, mdstat_text,
+    Access, Action as Work, ArrayFacts, BitmapFacts, MemberFacts, MemberState as Listed, Progress,
+    mdstat_text,
 };
+use holdfast_raid::sync::Action;
 use serde::Serialize;
 
 use super::detail;
 use crate::config::Group;
-use crate::exit::Outcome;
+use crate::exit::{Exit, Outcome};
 use crate::members;
 use crate::report::Report;
 use crate::session::{BITS_PER_PAGE, Purpose, Session};
@@ -35,10 +39,41 @@ pub(super) fn run(group: &Group, report: &Report) -> Outcome {
     let session = Session::open(group, Purpose::Look, report)?;
     let status = session.status();
     let facts = facts(&session, &status);
+    Ok(print(facts, &status, report))
+}
+
+/// The same of an array that is served here: others write to it, and passes run. `pace`: how long
+/// the pass has been running, and how many sectors were done when it began.
+pub(super) fn tell_served(session: &Session, pace: (Duration, u64), report: &Report) -> Exit {
+    let status = session.status();
+    let mut facts = facts(session, &status);
+    if facts.access == Access::AutoReadOnly {
+        facts.access = Access::ReadWrite;
+        facts.progress = status.sync.as_ref().map(|sync| running(sync, pace)).or(facts.progress);
+    }
+    print(facts, &status, report)
+}
+
+fn print(facts: ArrayFacts, status: &Status, report: &Report) -> Exit {
     let text = mdstat_text(personalities(status.level), std::slice::from_ref(&facts), &[]);
     report.line(text.strip_suffix('\n').unwrap_or(&text));
     report.answer(&Answer { device: facts.name, text });
-    Ok(detail::exit(&status))
+    detail::exit(&status)
+}
+
+/// A pass as the kernel draws it, which is expected to go on as it went so far.
+fn running(sync: &SyncStatus, (elapsed, first): (Duration, u64)) -> Progress {
+    let action = match sync.action {
+        Action::Recover => Work::Recovery,
+        Action::Resync => Work::Resync,
+        Action::Check { .. } | Action::Repair { .. } => Work::Check,
+    };
+    let (done, total) = (sync.done_sectors, sync.total_sectors);
+    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+    let kib_per_second = done.saturating_sub(first) / 2 * 1000 / millis;
+    let left_kib = total.saturating_sub(done) / 2;
+    let finish_seconds = left_kib / kib_per_second.max(1);
+    Progress::Running { action, done, total, finish_seconds, kib_per_second }
 }
 
 /// The levels the kernel module for this one brings along.

@@ -13,6 +13,7 @@ mod doctor;
 mod dump;
 mod examine;
 mod fail;
+mod man;
 mod map;
 mod mdstat;
 mod multipath;
@@ -26,15 +27,20 @@ mod repair;
 mod restore;
 mod serve;
 mod sim;
+mod steer;
 mod write;
 mod zero_superblock;
 
 use crate::config::Job;
 use crate::exit::Outcome;
 use crate::report::Report;
+use crate::steer::client;
 
 /// Does what was asked.
 pub(crate) fn run(job: &Job, report: &Report) -> Outcome {
+    if let Some(outcome) = client::forward(job, report) {
+        return outcome;
+    }
     match job {
         Job::Demo(config) => demo::run(config, report),
         Job::Create(config) => create::run(config, report),
@@ -60,10 +66,13 @@ pub(crate) fn run(job: &Job, report: &Report) -> Outcome {
         Job::Plan(config) => plan::run(config, report),
         Job::Sim(config) => sim::run(config, report),
         Job::Serve(config) => serve::run(config, report),
+        Job::Steer(config) => steer::run(config, report),
+        Job::Monitor(config) => steer::monitor(config, report),
         Job::Bench(config) => bench::run(config, report),
         Job::Multipath(verb) => multipath::run(verb, report),
         Job::Bond(config) => bond::run(config, report),
         Job::RecoverSearch(config) => recover_search::run(config, report),
+        Job::Man(directory) => man::run(directory, report),
         Job::Completions(shell) => completions::run(*shell),
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::detail;
 use crate::config::Change;
-use crate::events::MOST_SHOWN;
+use crate::events::{MOST_SHOWN, Names};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::report::Report;
 use crate::session::{Purpose, Session};
@@ -58,50 +58,101 @@ pub(super) fn run(config: &Change, report: &Report) -> Outcome {
         return foretell(config, report);
     }
     let mut session = Session::open(&config.group, Purpose::Change, report)?;
-    let mut answer = Answer {
-        dry_run: false,
-        passes: Vec::new(),
-        state: String::new(),
-        lost: Vec::new(),
-        lost_not_shown: 0,
-        next: None,
-    };
-    let mut stuck = false;
-    while session.array.start_pending() {
-        let before = Stage::of(&session.status());
-        let (mut went_on, mut full) = (false, false);
-        session.run_and_tell(report, |event, names| match event {
+    let mut work = Rebuilding::new();
+    while work.begin(&mut session) {
+        session.run_and_tell(report, |event, names| work.take(event, names, report));
+        if !work.goes_on(&session) {
+            break;
+        }
+    }
+    let stuck = work.why_stuck(&session);
+    let status = session.stop(report);
+    work.finish(stuck, &status, report)
+}
+
+/// Passes, one after the other, until nothing is due or one leaves things as they were.
+#[derive(Debug)]
+pub(super) struct Rebuilding {
+    answer: Answer,
+    /// How things stood before the pass that runs.
+    before: Option<Stage>,
+    went_on: bool,
+    full: bool,
+    stuck: bool,
+}
+
+impl Rebuilding {
+    /// Nothing has been done yet.
+    pub(super) const fn new() -> Self {
+        let answer = Answer {
+            dry_run: false,
+            passes: Vec::new(),
+            state: String::new(),
+            lost: Vec::new(),
+            lost_not_shown: 0,
+            next: None,
+        };
+        Self { answer, before: None, went_on: false, full: false, stuck: false }
+    }
+
+    /// Starts what is due, unless a pass runs already. False: nothing is.
+    pub(super) fn begin(&mut self, session: &mut Session) -> bool {
+        let runs = session.status().sync.is_some() || session.array.start_pending();
+        (self.went_on, self.full) = (false, false);
+        self.before = runs.then(|| Stage::of(&session.status()));
+        runs
+    }
+
+    /// Takes what happened.
+    pub(super) fn take(&mut self, event: &Event, names: &Names, report: &Report) {
+        match event {
             Event::SyncFinished { action, complete, .. } => {
-                went_on |= complete;
+                self.went_on |= complete;
                 let word = action.name();
-                let how = match (complete, full) {
+                let how = match (complete, self.full) {
                     (true, false) => "done",
                     (true, true) => "done, except where there was no space",
                     (false, _) => "interrupted",
                 };
                 report.line(format_args!("{word}: {how}"));
-                answer.passes.push(Pass { action: word, complete: *complete && !full });
+                let complete = *complete && !self.full;
+                self.answer.passes.push(Pass { action: word, complete });
             }
-            Event::NoSpace { .. } => full = true,
+            Event::NoSpace { .. } => self.full = true,
             Event::BadBlocks { member, sector, sectors } => {
-                answer.lose(names.device(*member), *sector, *sectors);
+                self.answer.lose(names.device(*member), *sector, *sectors);
             }
             _ => {}
-        });
-        // A pass that cannot finish, or that left things as they were, would be due again at once.
-        let after = Stage::of(&session.status());
-        stuck = went_on && after == before && after.pending.is_some();
-        if !went_on || stuck {
-            break;
         }
     }
-    let why = stuck.then(|| why_stuck(&session));
-    let status = session.stop(report);
-    finish(answer, why, &status, report)
+
+    /// Whether the pass that has ended leaves room for another. One that could not finish, or that
+    /// left things as they were, would be due again at once.
+    pub(super) fn goes_on(&mut self, session: &Session) -> bool {
+        let after = Stage::of(&session.status());
+        self.stuck =
+            self.went_on && self.before.as_ref() == Some(&after) && after.pending.is_some();
+        self.went_on && !self.stuck
+    }
+
+    /// Why a pass left as much to do as it found, if one did.
+    pub(super) fn why_stuck(&self, session: &Session) -> Option<Failure> {
+        self.stuck.then(|| why_stuck(session))
+    }
+
+    /// The last words.
+    pub(super) fn finish(
+        self,
+        stuck: Option<Failure>,
+        status: &Status,
+        report: &Report,
+    ) -> Outcome {
+        finish(self.answer, stuck, status, report)
+    }
 }
 
 /// What a pass should change.
-#[derive(PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 struct Stage {
     pending: Option<(Action, u64, u64)>,
     bits: Option<u64>,

@@ -4,15 +4,24 @@
 //! superblock, as with mdadm; `zero-superblock` takes that off.
 
 use super::change::{self, Changed};
-use crate::config::MemberChange;
+use crate::config::{MemberChange, Selector};
 use crate::exit::{Failure, Outcome};
 use crate::report::Report;
-use crate::session::serves;
+use crate::session::{Session, serves};
 
 /// Removes the member.
 pub(super) fn run(config: &MemberChange, report: &Report) -> Outcome {
-    let dry_run = config.caution.dry_run;
-    let (mut session, member, path, before) = change::open(config, report)?;
+    change::run(config, report, take_out)
+}
+
+/// Takes the member out, or only says what that would be. What the others record is under way when
+/// this returns.
+pub(super) fn take_out(
+    session: &mut Session,
+    selector: &Selector,
+    dry_run: bool,
+) -> Result<Changed, Failure> {
+    let (member, path, before) = change::meant(session, selector)?;
     if serves(before.state) {
         return Err(Failure::error(format!("{path} is in use"))
             .hint("holdfast fail declares it faulty first"));
@@ -22,13 +31,10 @@ pub(super) fn run(config: &MemberChange, report: &Report) -> Outcome {
             .array
             .remove_member(member)
             .map_err(|refusal| Failure::error(format!("{path} cannot be removed: {refusal}")))?;
-        session.run_and_tell(report, |_, _| ());
-        session.stop(report);
-        report.note(format_args!(
-            "{path} keeps its old superblock; holdfast zero-superblock {path} takes it off"
-        ));
     }
+    let note = (!dry_run).then(|| {
+        format!("{path} keeps its old superblock; holdfast zero-superblock {path} takes it off")
+    });
     let sentence = format!("{path} is no longer part of the array");
-    let changed = Changed { action: "remove", path, slot: before.slot, sentence };
-    Ok(change::answer(changed, dry_run, &session, report))
+    Ok(Changed { action: "remove", path, slot: before.slot, sentence, note })
 }

@@ -4,6 +4,7 @@
 //! know which side of a difference is right, except on raid6 with `--locate`, where a whole sector
 //! must point at one member before that member is rewritten. A dry run is a check.
 
+use holdfast_raid::status::Status;
 use holdfast_raid::sync::Action;
 
 use super::check::{Answer, FORCE_ON_LOCKED, compare, name_writers, refuse_pointless};
@@ -38,14 +39,25 @@ pub(super) fn run(config: &Repair, report: &Report) -> Outcome {
     } else {
         session.stop(report)
     };
-    answer.say(&status, report);
-    if answer.is_complete() && !dry_run {
-        outcome(&answer, config.locate).into_iter().for_each(|text| report.note(text));
-    }
     if dry_run && answer.differs() {
         name_writers(&config.group, report);
     }
-    report.answer(&answer);
+    conclude(&answer, config.locate && !dry_run, dry_run, &status, report)
+}
+
+/// The last words of a repair.
+pub(super) fn conclude(
+    answer: &Answer,
+    locate: bool,
+    dry_run: bool,
+    status: &Status,
+    report: &Report,
+) -> Outcome {
+    answer.say(status, report);
+    if answer.is_complete() && !dry_run {
+        outcome(answer, locate).into_iter().for_each(|text| report.note(text));
+    }
+    report.answer(answer);
     if !answer.is_complete() {
         return Err(Failure::error("the repair did not reach its end").hint("run it again"));
     }

@@ -236,6 +236,18 @@ impl<X: Defects> Array<X> {
         self.begin_pending()
     }
 
+    /// Sets how fast passes go from now on, in bytes a second: at least, while others use the array,
+    /// and at most; see [`Config::sync_speed_min`](crate::config::Config::sync_speed_min).
+    pub const fn set_sync_speed(&mut self, least: u64, most: u64) {
+        self.config.sync_speed_min = least;
+        self.config.sync_speed_max = most;
+    }
+
+    /// How fast passes go, as [`Array::set_sync_speed`] sets it.
+    pub const fn sync_speed(&self) -> (u64, u64) {
+        (self.config.sync_speed_min, self.config.sync_speed_max)
+    }
+
     /// Interrupts the running pass; its progress is kept.
     pub fn interrupt(&mut self, now: Instant) {
         self.advance(now);

@@ -96,6 +96,11 @@ impl<X: Defects> Array<X> {
         }
     }
 
+    /// Whether the members' metadata say all there is to say, durably.
+    pub const fn is_recorded(&self) -> bool {
+        self.meta.is_idle()
+    }
+
     /// Whether nothing is in flight and nothing is due but timers.
     pub fn is_quiet(&self) -> bool {
         self.no_units()

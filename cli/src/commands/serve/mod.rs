@@ -1,13 +1,21 @@
-//! `holdfast serve`: runs an array and offers it to NBD clients until told to stop.
+//! `holdfast serve`: runs an array and offers it until told to stop: to NBD clients, and as a file.
 //!
-//! One thread owns the array and the sockets; signals come from a thread that only listens for
-//! them. SIGTERM or SIGINT: no new clients and requests, what is under way is answered, the array
-//! is flushed and marked clean, exit 0. A second signal ends it at once, as a crash would. A
-//! member that does not answer is named and not waited for.
+//! One thread owns the array and the NBD sockets; signals come from a thread that only listens for
+//! them, and other threads hear what the kernel wants of the file and what clients of the control
+//! socket ask. SIGTERM, SIGINT or `holdfast stop`: no new clients and requests, what is under way
+//! is answered, the array is flushed and marked clean, exit 0. A second signal ends it at once, as
+//! a crash would. A member that does not answer is named and not waited for.
 
+mod chronicle;
 mod health;
+mod metrics;
+#[cfg(feature = "fuse")]
+mod mount;
+mod program;
 pub(super) mod signals;
+mod steering;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use holdfast_core::size::Human;
@@ -19,11 +27,14 @@ use serde::Serialize;
 
 use self::health::Served;
 use self::signals::{Signals, Wish};
+use self::steering::Steering;
 use super::detail;
 use crate::config::Serve;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::report::Report;
 use crate::session::{Purpose, Session};
+use crate::steer::listen::Ears;
+use crate::steer::place;
 
 /// How long a stop waits for requests that are under way.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,28 +51,67 @@ struct Answer {
     read_only: bool,
     array_bytes: u64,
     state: String,
+    #[serde(flatten)]
+    places: Places,
+    pid: u32,
+}
+
+/// Where the array can be found.
+#[derive(Debug, Default, Serialize)]
+struct Places {
     /// Where clients connect.
     uris: Vec<String>,
-    pid: u32,
+    /// The array as a file.
+    file: Option<PathBuf>,
+    /// The loop device on top of it.
+    loop_device: Option<PathBuf>,
+    /// The socket through which the array is steered.
+    control: Option<PathBuf>,
+    /// Where its figures are.
+    metrics: Option<String>,
+}
+
+/// An array that is served, and everybody who wants something of it.
+struct Serving {
+    session: Session,
+    server: Server,
+    signals: Signals,
+    steering: Steering,
+    #[cfg(feature = "fuse")]
+    front: Option<holdfast_host::fuse::Front>,
+    /// There is nobody but the file's users: when it is unmounted, that was it.
+    only_file: bool,
+    /// When what has been gathered is told.
+    telling: Option<Instant>,
+    /// The array has been given work since it was polled.
+    moved: bool,
 }
 
 /// Serves until told to stop.
 pub(super) fn run(config: &Serve, report: &Report) -> Outcome {
     let purpose = if config.read_only { Purpose::Look } else { Purpose::Serve };
     let mut session = Session::open(&config.group, purpose, report)?;
-    let mut signals = Signals::listen(session.clock.wakeup())
-        .map_err(|error| Failure::error(format!("cannot listen for signals: {error}")))?;
     let export = export(config, &session);
-    let name = export.name.clone();
-    let mut server = Server::new(export, Limits::default(), session.clock.wakeup())
-        .map_err(|error| Failure::error(format!("cannot serve: {error}")))?;
-    let uris = listen(&mut server, &config.nbd).inspect_err(|_| {
-        session.stop(report);
-    })?;
-    announce(&session, config, name, &uris, report);
-    let outcome = attend(&mut server, &mut session, &mut signals, report);
-    drop(server);
-    outcome
+    match open(config, &export, &mut session, report) {
+        Ok((server, signals, ears, places)) => {
+            let mut serving = Serving {
+                steering: Steering::new(ears, &mut session, config.on_event.clone()),
+                session,
+                server,
+                signals,
+                #[cfg(feature = "fuse")]
+                front: None,
+                only_file: config.nbd.is_empty(),
+                telling: None,
+                moved: false,
+            };
+            serving.serve(config, &export, places, report)
+        }
+        Err(failure) => {
+            session.stop(report);
+            Err(failure)
+        }
+    }
 }
 
 fn export(config: &Serve, session: &Session) -> Export {
@@ -78,90 +128,259 @@ fn export(config: &Serve, session: &Session) -> Export {
     }
 }
 
-fn listen(server: &mut Server, addresses: &[Address]) -> Result<Vec<String>, Failure> {
+/// Opens all sockets.
+fn open(
+    config: &Serve,
+    export: &Export,
+    session: &mut Session,
+    report: &Report,
+) -> Result<(Server, Signals, Ears, Places), Failure> {
+    let bell = session.clock.wakeup();
+    let signals = Signals::listen(bell.clone())
+        .map_err(|error| Failure::error(format!("cannot listen for signals: {error}")))?;
+    let mut server = Server::new(export.clone(), Limits::default(), bell.clone())
+        .map_err(|error| Failure::error(format!("cannot serve: {error}")))?;
     let listen = |address: &Address| match server.listen(address) {
         Ok(bound) => Ok(bound.to_string()),
         Err(error) => Err(Failure::error(format!("--nbd {address}: {error}"))),
     };
-    addresses.iter().map(listen).collect()
+    let uris = config.nbd.iter().map(listen).collect::<Result<_, _>>()?;
+    let mut ears = Ears::new(bell);
+    let control = open_control(config, session, &mut ears, report)?;
+    let metrics = config.metrics.map(|address| ears.metrics_at(address)).transpose();
+    let metrics = metrics.map_err(|error| Failure::error(format!("--metrics: {error}")))?;
+    let metrics = metrics.map(|bound| format!("http://{bound}/metrics"));
+    Ok((server, signals, ears, Places { uris, control, metrics, ..Places::default() }))
 }
 
-fn announce(session: &Session, config: &Serve, export: String, uris: &[String], report: &Report) {
-    let status = session.status();
-    let state = detail::state(&status);
-    let how = if config.read_only { ", read-only" } else { "" };
-    let size = Human(session.bytes());
-    report.line(format_args!("serving {} {}: {size}, {state}{how}", status.level, status.uuid));
-    for uri in uris {
-        let named = if export.is_empty() { String::new() } else { format!("  (export {export})") };
-        report.line(format_args!("  {uri}{named}"));
-    }
-    report.line("SIGTERM or Ctrl-C stops the array in good order");
-    report.answer(&Answer {
-        uuid: status.uuid.to_string(),
-        name: status.name.to_string(),
-        export,
-        read_only: config.read_only,
-        array_bytes: session.bytes(),
-        state,
-        uris: uris.to_vec(),
-        pid: std::process::id(),
-    });
-}
-
-/// Turn after turn, until told to stop and everything is answered.
-fn attend(
-    server: &mut Server,
-    session: &mut Session,
-    signals: &mut Signals,
+/// Listens at the control socket: where the user says, or where verbs look for it. Without a place
+/// for it an array is served all the same.
+fn open_control(
+    config: &Serve,
+    session: &Session,
+    ears: &mut Ears,
     report: &Report,
-) -> Outcome {
-    let mut leaving: Option<Instant> = None;
-    let mut telling: Option<Instant> = None;
-    loop {
-        let until = leaving.into_iter().chain(telling).min();
-        let turned = server.turn(&mut Served(&mut session.array), &mut session.clock, until);
-        session.tell(report, |_, _| {});
+) -> Result<Option<PathBuf>, Failure> {
+    if let Some(path) = &config.control {
+        let failed = |error| Failure::error(format!("--control {}: {error}", path.display()));
+        ears.at(path).map_err(failed)?;
+        return Ok(Some(path.clone()));
+    }
+    let path = place::of_array(session.status().uuid);
+    let opened = place::make(&place::directory()).and_then(|()| ears.at(&path));
+    match opened {
+        Ok(()) => Ok(Some(path)),
+        Err(error) => {
+            let path = path.display();
+            report.note(format_args!(
+                "{path}: {error}: the array cannot be steered while it is served; --control PATH \
+                 names another socket"
+            ));
+            Ok(None)
+        }
+    }
+}
+
+impl Serving {
+    fn serve(
+        &mut self,
+        config: &Serve,
+        export: &Export,
+        places: Places,
+        report: &Report,
+    ) -> Outcome {
+        #[cfg(feature = "fuse")]
+        let places = self.mount(config, export, places, report)?;
+        #[cfg(feature = "fuse")]
+        let loop_device = places.loop_device.clone();
+        self.announce(config, export, places, report);
+        #[cfg(not(feature = "fuse"))]
+        return self.attend(report);
+        #[cfg(feature = "fuse")]
+        {
+            let outcome = self.attend(loop_device.as_deref(), report);
+            drop(self.front.take());
+            outcome
+        }
+    }
+
+    fn announce(&self, config: &Serve, export: &Export, places: Places, report: &Report) {
+        let status = self.session.status();
+        let state = detail::state(&status);
+        let how = if config.read_only { ", read-only" } else { "" };
+        let size = Human(self.session.bytes());
+        report.line(format_args!("serving {} {}: {size}, {state}{how}", status.level, status.uuid));
+        let name = export.name.clone();
+        for uri in &places.uris {
+            let named = if name.is_empty() { String::new() } else { format!("  (export {name})") };
+            report.line(format_args!("  {uri}{named}"));
+        }
+        for path in places.file.iter().chain(&places.loop_device) {
+            report.line(format_args!("  {}", path.display()));
+        }
+        if let Some(metrics) = &places.metrics {
+            report.line(format_args!("  {metrics}"));
+        }
+        report.line("SIGTERM, Ctrl-C or holdfast stop stops the array in good order");
+        report.answer(&Answer {
+            uuid: status.uuid.to_string(),
+            name: status.name.to_string(),
+            export: name,
+            read_only: config.read_only,
+            array_bytes: self.session.bytes(),
+            state,
+            places,
+            pid: std::process::id(),
+        });
+    }
+
+    /// One turn for everybody. True: somebody wants the array stopped.
+    fn turn(&mut self, until: Option<Instant>, report: &Report) -> Result<bool, Failure> {
+        let Self { session, server, steering, .. } = self;
+        let mut served = Served {
+            array: &mut session.array,
+            #[cfg(feature = "fuse")]
+            front: self.front.as_mut(),
+        };
+        let at_once = std::mem::take(&mut self.moved).then(|| session.clock.now());
+        let until = until.into_iter().chain(self.telling).chain(at_once).min();
+        let turned = server.turn(&mut served, &mut session.clock, until);
         let now = session.clock.now();
-        if telling.is_some_and(|at| at <= now) {
+        session.tell(report, |event, names| steering.see(event, names, now));
+        let steered = steering.turn(session, server.clients());
+        self.moved = steered.moved;
+        if self.telling.is_some_and(|at| at <= now) {
             session.teller.finish(report);
-            telling = None;
-        } else if telling.is_none() && session.teller.is_holding() {
-            telling = Some(now + GATHERED);
+            self.telling = None;
+        } else if self.telling.is_none() && session.teller.is_holding() {
+            self.telling = Some(now + GATHERED);
         }
-        if let Err(error) = turned {
-            session.stop(report);
-            return Err(Failure::error(format!("waiting for clients: {error}")));
+        turned.map_err(|error| Failure::error(format!("waiting for clients: {error}")))?;
+        Ok(steered.stop || self.only_file && self.is_unmounted())
+    }
+
+    #[cfg(feature = "fuse")]
+    fn is_unmounted(&self) -> bool {
+        self.front.as_ref().is_some_and(holdfast_host::fuse::Front::is_gone)
+    }
+
+    #[cfg(not(feature = "fuse"))]
+    fn is_unmounted(&self) -> bool {
+        false
+    }
+
+    /// Whether nothing is under way, for nobody.
+    fn is_answered(&self) -> bool {
+        #[cfg(feature = "fuse")]
+        if !self.front.as_ref().is_none_or(holdfast_host::fuse::Front::is_idle) {
+            return false;
         }
-        match signals.wish() {
-            Wish::GoOn => {}
-            Wish::Stop if leaving.is_none() => {
-                server.leave();
-                leaving = Some(session.clock.now() + PATIENCE);
+        self.server.under_way() == 0
+    }
+
+    /// Turn after turn, until told to stop and everything is answered.
+    fn attend(
+        &mut self,
+        #[cfg(feature = "fuse")] loop_device: Option<&std::path::Path>,
+        report: &Report,
+    ) -> Outcome {
+        let mut leaving: Option<Instant> = None;
+        loop {
+            let told_to_stop = match self.turn(leaving, report) {
+                Ok(told_to_stop) => told_to_stop,
+                Err(failure) => {
+                    self.session.stop(report);
+                    return Err(failure);
+                }
+            };
+            match self.signals.wish() {
+                Wish::Quit => {
+                    let text = "stopped at once: the array is left as after a crash";
+                    return Err(
+                        Failure::error(text).hint("the next verb resyncs what was being written")
+                    );
+                }
+                wish if leaving.is_none() && (wish == Wish::Stop || told_to_stop) => {
+                    #[cfg(feature = "fuse")]
+                    self.detach(loop_device, report);
+                    self.server.leave();
+                    leaving = Some(self.session.clock.now() + PATIENCE);
+                }
+                _ => {}
             }
-            Wish::Stop => {}
-            Wish::Quit => {
-                return Err(Failure::error("stopped at once: the array is left as after a crash")
-                    .hint("the next verb resyncs what was being written"));
-            }
-        }
-        if let Some(until) = leaving {
-            let answered = server.under_way() == 0;
-            let given_up = session.clock.now() >= until;
-            if answered && (server.clients() == 0 || given_up) {
-                return say_good_bye(session, report);
+            let Some(until) = leaving else { continue };
+            let given_up = self.session.clock.now() >= until;
+            if self.is_answered() && (self.server.clients() == 0 || given_up) {
+                return self.say_good_bye(report);
             }
             if given_up {
-                return Err(stuck(session));
+                let outcome = Err(stuck(&self.session));
+                self.steering.stopped("left as after a crash", &outcome);
+                return outcome;
             }
         }
     }
+
+    fn say_good_bye(&mut self, report: &Report) -> Outcome {
+        let status = self.session.stop(report);
+        let said = format!("stopped; state: {}", detail::state(&status));
+        report.line(&said);
+        self.steering.stopped(&said, &Ok(Exit::Good));
+        Ok(Exit::Good)
+    }
 }
 
-fn say_good_bye(session: &mut Session, report: &Report) -> Outcome {
-    let status = session.stop(report);
-    report.line(format_args!("stopped; state: {}", detail::state(&status)));
-    Ok(Exit::Good)
+/// The file, and the loop device on top of it.
+#[cfg(feature = "fuse")]
+impl Serving {
+    /// Mounts what is to be mounted; the array is served meanwhile, for `losetup` reads it.
+    fn mount(
+        &mut self,
+        config: &Serve,
+        export: &Export,
+        mut places: Places,
+        report: &Report,
+    ) -> Result<Places, Failure> {
+        let Some(directory) = &config.fuse else { return Ok(places) };
+        let bell = self.session.clock.wakeup();
+        let mounted = mount::mount(directory, export, &self.steering.teller(), bell);
+        self.front = Some(mounted.inspect_err(|_| {
+            self.session.stop(report);
+        })?);
+        places.file = Some(directory.join(holdfast_host::fuse::FILE));
+        if config.attach_loop {
+            let attached = mount::Losetup::attach(directory, export)
+                .and_then(|losetup| self.wait_for(losetup, report));
+            places.loop_device = Some(attached.inspect_err(|_| {
+                self.session.stop(report);
+            })?);
+        }
+        Ok(places)
+    }
+
+    /// Takes the loop device off. It goes when its last user has gone.
+    fn detach(&mut self, loop_device: Option<&std::path::Path>, report: &Report) {
+        let Some(device) = loop_device else { return };
+        let detached =
+            mount::Losetup::detach(device).and_then(|losetup| self.wait_for(losetup, report));
+        if let Err(failure) = detached {
+            report.note(failure);
+        }
+    }
+
+    fn wait_for(
+        &mut self,
+        mut losetup: mount::Losetup,
+        report: &Report,
+    ) -> Result<PathBuf, Failure> {
+        loop {
+            if let Some(status) = losetup.ended() {
+                return losetup.device(status);
+            }
+            let soon = self.session.clock.now() + Duration::from_millis(5);
+            self.turn(Some(soon), report)?;
+        }
+    }
 }
 
 /// Whoever has not answered for so long.

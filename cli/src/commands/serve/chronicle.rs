@@ -1,0 +1,111 @@
+//! What happens to a served array, under the names that mdadm's monitor has for it.
+//!
+//! Where mdadm knows nothing of the kind (it watches from outside), names are ours, in its manner.
+
+use std::path::PathBuf;
+
+use holdfast_raid::event::Event;
+use holdfast_raid::status::{Health, Status};
+
+use crate::events::{Names, sentence};
+use crate::json::SCHEMA;
+use crate::steer::protocol::Told;
+
+/// Passes are told of in steps of a fifth, as mdadm does.
+const STEP_PERCENT: u64 = 20;
+
+/// Turns events into what followers are told.
+#[derive(Debug)]
+pub(super) struct Chronicle {
+    array: String,
+    /// How far the pass that runs was when it was last told of, in percent.
+    told_percent: u64,
+}
+
+impl Chronicle {
+    /// Of the array with this UUID.
+    pub(super) const fn new(array: String) -> Self {
+        Self { array, told_percent: 0 }
+    }
+
+    /// What is worth saying when the serving begins.
+    pub(super) fn opening(&self, status: &Status) -> Vec<Told> {
+        let name = match status.health {
+            Health::Optimal => return Vec::new(),
+            Health::Degraded => "DegradedArray",
+            Health::Failed => "FailedArray",
+        };
+        vec![self.told(name, None, None)]
+    }
+
+    /// What is to be said of an event, if anything is.
+    pub(super) fn of(&mut self, event: &Event, names: &Names) -> Option<Told> {
+        let name = match event {
+            Event::MemberFailed { slot: Some(_), .. } | Event::MemberLost { .. } => "Fail",
+            Event::MemberFailed { slot: None, .. } => "FailSpare",
+            Event::MemberInSync { .. } => "SpareActive",
+            Event::SyncStarted { .. } => {
+                self.told_percent = 0;
+                "RebuildStarted"
+            }
+            Event::SyncFinished { .. } => "RebuildFinished",
+            Event::SpareActivated { .. } => "SpareAssigned",
+            Event::ReadCorrected { .. } => "ReadCorrected",
+            Event::BadBlocks { .. } => "BadBlocks",
+            Event::RangeFailed { .. } => "RangeFailed",
+            Event::NoSpace { .. } => "NoSpace",
+            Event::MemberSlow { .. } => "MemberSlow",
+            Event::Mismatch { .. } => "Mismatch",
+            Event::Broken => "FailedArray",
+        };
+        let member = member_of(event).map(|member| PathBuf::from(names.device(member)));
+        let text = sentence(event, names).or_else(|| what_pass(event));
+        Some(self.told(name, member, text))
+    }
+
+    /// `Rebuild40`, when a pass comes by there.
+    pub(super) fn progress(&mut self, status: &Status) -> Option<Told> {
+        let sync = status.sync?;
+        let percent = sync.done_sectors * 100 / sync.total_sectors.max(1);
+        let step = percent / STEP_PERCENT * STEP_PERCENT;
+        if step <= self.told_percent || step >= 100 {
+            return None;
+        }
+        self.told_percent = step;
+        Some(self.told(&format!("Rebuild{step}"), None, Some(sync.action.name().to_owned())))
+    }
+
+    fn told(&self, event: &str, member: Option<PathBuf>, text: Option<String>) -> Told {
+        let (schema, array) = (SCHEMA.to_owned(), self.array.clone());
+        Told { schema, event: event.to_owned(), array, member, text }
+    }
+}
+
+const fn member_of(event: &Event) -> Option<usize> {
+    match event {
+        Event::MemberFailed { member, .. }
+        | Event::MemberLost { member, .. }
+        | Event::ReadCorrected { member, .. }
+        | Event::BadBlocks { member, .. }
+        | Event::NoSpace { member, .. }
+        | Event::MemberSlow { member }
+        | Event::MemberInSync { member, .. }
+        | Event::SpareActivated { member, .. } => Some(*member),
+        _ => None,
+    }
+}
+
+fn what_pass(event: &Event) -> Option<String> {
+    match event {
+        Event::SyncStarted { action, .. } => Some(action.name().to_owned()),
+        Event::SyncFinished { action, complete, mismatch_sectors } => {
+            let how = if *complete { "done" } else { "interrupted" };
+            let found = match mismatch_sectors {
+                0 => String::new(),
+                sectors => format!(", mismatches found: {sectors}"),
+            };
+            Some(format!("{action}: {how}{found}"))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,295 @@
+//! Carrying out what clients of the control socket ask, beside the serving.
+//!
+//! A request is begun in the turn in which it is heard and answered in the turn in which it is
+//! done: a change once the members' metadata say so, a pass once it has ended. Nothing here waits.
+
+use std::path::PathBuf;
+
+use holdfast_core::time::{Clock, Instant};
+use holdfast_raid::event::Event;
+use holdfast_raid::sync::Action;
+
+use super::chronicle::Chronicle;
+use super::program::Program;
+use super::{PATIENCE, metrics};
+use crate::commands::change::{self, Changed};
+use crate::commands::check::{self, Comparison};
+use crate::commands::rebuild::Rebuilding;
+use crate::commands::{detail, fail, mdstat, remove, repair};
+use crate::config::Selector;
+use crate::events::Names;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::report::Report;
+use crate::session::Session;
+#[cfg(feature = "fuse")]
+use crate::steer::listen::Teller;
+use crate::steer::listen::{Asked, Ears};
+use crate::steer::protocol::{Change, Reply, Request, Scope, Told};
+
+/// Whoever asks for something, and how far it has come.
+#[derive(Debug)]
+pub(super) struct Steering {
+    ears: Ears,
+    waiting: Vec<Waiting>,
+    followers: Vec<Asked>,
+    /// Those who asked for the stop, to be told how it went.
+    stopping: Vec<Asked>,
+    chronicle: Chronicle,
+    program: Option<Program>,
+    /// When the pass that runs began, and where.
+    pass: (Instant, u64),
+}
+
+/// What a turn came to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turned {
+    /// Somebody wants the array stopped.
+    pub(super) stop: bool,
+    /// Something was begun or answered: the array may have work that it has not been asked for.
+    pub(super) moved: bool,
+}
+
+/// A request that is not done yet.
+#[derive(Debug)]
+struct Waiting {
+    asked: Asked,
+    /// What has been said so far.
+    report: Report,
+    work: Work,
+    /// Another pass has just been started for it.
+    began: bool,
+}
+
+/// What is waited for.
+#[derive(Debug)]
+enum Work {
+    /// The metadata of the others.
+    Record(Changed),
+    /// A check.
+    Check(Comparison),
+    /// A repair; whether it locates.
+    Repair(Comparison, bool),
+    /// Passes, until nothing is due.
+    Rebuild(Rebuilding),
+}
+
+impl Steering {
+    /// Of an array; `program` is run at every event.
+    pub(super) fn new(ears: Ears, session: &mut Session, program: Option<PathBuf>) -> Self {
+        let chronicle = Chronicle::new(session.status().uuid.to_string());
+        let pass = (session.clock.now(), 0);
+        let (waiting, followers, stopping) = (Vec::new(), Vec::new(), Vec::new());
+        let program = program.map(Program::new);
+        let mut steering = Self { ears, waiting, followers, stopping, chronicle, program, pass };
+        for told in steering.chronicle.opening(&session.status()) {
+            steering.tell(&told);
+        }
+        steering
+    }
+
+    /// Takes what happened to the array.
+    pub(super) fn see(&mut self, event: &Event, names: &Names, now: Instant) {
+        if let Event::SyncStarted { from, .. } = event {
+            self.pass = (now, *from);
+        }
+        for waiting in &mut self.waiting {
+            match &mut waiting.work {
+                Work::Record(_) => {}
+                Work::Check(work) | Work::Repair(work, _) => {
+                    work.take(event, names, &waiting.report);
+                }
+                Work::Rebuild(work) => work.take(event, names, &waiting.report),
+            }
+        }
+        if self.is_followed()
+            && let Some(told) = self.chronicle.of(event, names)
+        {
+            self.tell(&told);
+        }
+    }
+
+    fn is_followed(&self) -> bool {
+        !self.followers.is_empty() || self.program.is_some()
+    }
+
+    fn tell(&mut self, told: &Told) {
+        self.followers.retain(|follower| follower.say(told.line()));
+        if let Some(program) = &self.program {
+            program.tell(told);
+        }
+    }
+
+    /// Begins what is asked and answers what is done.
+    pub(super) fn turn(&mut self, session: &mut Session, clients: usize) -> Turned {
+        let mut moved = false;
+        while let Some(asked) = self.ears.next() {
+            self.begin(asked, session, clients);
+            moved = true;
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        let before = waiting.len();
+        self.waiting = waiting.into_iter().filter_map(|waiting| waiting.go_on(session)).collect();
+        if self.is_followed()
+            && let Some(told) = self.chronicle.progress(&session.status())
+        {
+            self.tell(&told);
+        }
+        moved |= self.waiting.len() < before || self.waiting.iter().any(|waiting| waiting.began);
+        Turned { stop: !self.stopping.is_empty(), moved }
+    }
+
+    /// Whoever asks from within this process.
+    #[cfg(feature = "fuse")]
+    pub(super) fn teller(&self) -> Teller {
+        self.ears.teller()
+    }
+
+    fn begin(&mut self, asked: Asked, session: &mut Session, clients: usize) {
+        let report = Report::keeping();
+        let begun = match &asked.request {
+            Request::Events => return self.followers.push(asked),
+            Request::Stop => return self.stopping.push(asked),
+            Request::Metrics => {
+                asked.say(metrics::text(session, clients));
+                return;
+            }
+            Request::Detail => Ok(Begun::Done(detail::tell(session, &report))),
+            Request::Mdstat => {
+                let pace = (session.clock.now().since(self.pass.0), self.pass.1);
+                Ok(Begun::Done(mdstat::tell_served(session, pace, &report)))
+            }
+            Request::Fail(what) => change_member(what, session, &report, fail::declare),
+            Request::Remove(what) => change_member(what, session, &report, remove::take_out),
+            Request::Check(scope) => {
+                compare(*scope, session, &report, |locate| Action::Check { locate })
+                    .map(|work| Begun::Work(Work::Check(work)))
+            }
+            Request::Repair(scope) => {
+                let locate = scope.locate;
+                compare(*scope, session, &report, |locate| Action::Repair { locate })
+                    .map(|work| Begun::Work(Work::Repair(work, locate)))
+            }
+            Request::Rebuild => {
+                let mut work = Rebuilding::new();
+                match work.begin(session) {
+                    true => Ok(Begun::Work(Work::Rebuild(work))),
+                    false => work.finish(None, &session.status(), &report).map(Begun::Done),
+                }
+            }
+            Request::Speed { min_bytes, max_bytes } => {
+                set_speed(*min_bytes, *max_bytes, session, &report).map(Begun::Done)
+            }
+        };
+        match begun {
+            Ok(Begun::Work(work)) => {
+                self.waiting.push(Waiting { asked, report, work, began: false })
+            }
+            Ok(Begun::Done(exit)) => asked.answer(&Reply::new(report.take_said(), Ok(exit))),
+            Err(failure) => asked.answer(&Reply::new(report.take_said(), Err(failure))),
+        }
+    }
+
+    /// Tells those who wanted it how the stop went.
+    pub(super) fn stopped(&mut self, said: &str, outcome: &Outcome) {
+        for asked in self.stopping.drain(..) {
+            let report = Report::keeping();
+            report.line(said);
+            report.answer(&serde_json::json!({ "state": said }));
+            let outcome = match outcome {
+                Ok(exit) => Ok(*exit),
+                Err(failure) => Err(failure.clone()),
+            };
+            asked.answer(&Reply::new(report.take_said(), outcome));
+        }
+        for waiting in self.waiting.drain(..) {
+            let failure = Failure::error("the array was stopped before that was done");
+            waiting.asked.answer(&Reply::new(waiting.report.take_said(), Err(failure)));
+        }
+        if let Some(program) = self.program.take() {
+            program.finish(PATIENCE);
+        }
+    }
+}
+
+/// What became of a request in its first turn.
+enum Begun {
+    Done(Exit),
+    Work(Work),
+}
+
+fn change_member(
+    what: &Change,
+    session: &mut Session,
+    report: &Report,
+    deed: fn(&mut Session, &Selector, bool) -> Result<Changed, Failure>,
+) -> Result<Begun, Failure> {
+    let changed = deed(session, &Selector::parse(&what.member)?, what.dry_run)?;
+    Ok(match what.dry_run {
+        true => Begun::Done(change::answer(changed, true, session, report)),
+        false => Begun::Work(Work::Record(changed)),
+    })
+}
+
+fn compare(
+    scope: Scope,
+    session: &mut Session,
+    report: &Report,
+    action: fn(bool) -> Action,
+) -> Result<Comparison, Failure> {
+    check::refuse_pointless(&session.status(), scope.locate)?;
+    Comparison::begin(session, action(scope.locate), report)
+}
+
+fn set_speed(
+    least: Option<u64>,
+    most: Option<u64>,
+    session: &mut Session,
+    report: &Report,
+) -> Outcome {
+    let (before_least, before_most) = session.array.sync_speed();
+    let (least, most) = (least.unwrap_or(before_least), most.unwrap_or(before_most));
+    if least > most {
+        let text = format!("at least {least} and at most {most} bytes a second cannot be");
+        return Err(Failure::usage(text));
+    }
+    session.array.set_sync_speed(least, most);
+    let human = |bytes| holdfast_core::size::Human(bytes);
+    report.line(format_args!(
+        "passes take {} a second beside others, {} at most",
+        human(least),
+        human(most)
+    ));
+    report.answer(&serde_json::json!({ "min_bytes": least, "max_bytes": most }));
+    Ok(Exit::Good)
+}
+
+impl Waiting {
+    /// Answers if it is done; gives itself back if not.
+    fn go_on(self, session: &mut Session) -> Option<Self> {
+        let Self { asked, report, work, .. } = self;
+        let outcome = match work {
+            Work::Record(changed) if session.array.is_recorded() => {
+                Ok(change::answer(changed, false, session, &report))
+            }
+            Work::Check(comparison) if comparison.is_over() => {
+                let answer = comparison.end(session);
+                check::conclude(&answer, &session.status(), &report)
+            }
+            Work::Repair(comparison, locate) if comparison.is_over() => {
+                let answer = comparison.end(session);
+                repair::conclude(&answer, locate, false, &session.status(), &report)
+            }
+            Work::Rebuild(mut rebuilding) if session.status().sync.is_none() => {
+                if rebuilding.goes_on(session) && rebuilding.begin(session) {
+                    let work = Work::Rebuild(rebuilding);
+                    return Some(Self { asked, report, work, began: true });
+                }
+                let stuck = rebuilding.why_stuck(session);
+                rebuilding.finish(stuck, &session.status(), &report)
+            }
+            work => return Some(Self { asked, report, work, began: false }),
+        };
+        asked.answer(&Reply::new(report.take_said(), outcome));
+        None
+    }
+}

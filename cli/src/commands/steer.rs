@@ -1,0 +1,35 @@
+//! `holdfast stop | speed | monitor`: verbs for arrays that another process serves.
+
+use crate::config::Steer;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::report::Report;
+use crate::steer::client::{self, Client};
+
+/// Asks, and tells what came of it.
+pub(super) fn run(config: &Steer, report: &Report) -> Outcome {
+    let mut client = reach(config)?;
+    client.ask(&config.request)?;
+    client.reply()?.tell(report)
+}
+
+/// Tells every event, until the server is gone: a sentence a line, or an object a line.
+pub(super) fn monitor(config: &Steer, report: &Report) -> Outcome {
+    let mut client = reach(config)?;
+    client.ask(&config.request)?;
+    while let Some(told) = client.event()? {
+        let member = told.member.as_ref().map(|path| format!(" {}", path.display()));
+        let text = told.text.as_ref().map(|text| format!(": {text}"));
+        let (member, text) = (member.unwrap_or_default(), text.unwrap_or_default());
+        report.line(format_args!("{} {}{member}{text}", told.event, told.array));
+        report.one_of_many(&told);
+    }
+    Ok(Exit::Good)
+}
+
+fn reach(config: &Steer) -> Result<Client, Failure> {
+    match &config.control {
+        Some(path) => Client::connect(path)
+            .map_err(|error| Failure::error(format!("{}: {error}", path.display()))),
+        None => client::find(config.array.as_deref()),
+    }
+}

@@ -1,0 +1,231 @@
+//! What is said through the control socket of a served array: a request on a line, an answer on a
+//! line, both JSON. `docs/control.md` is the manual.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::exit::{Exit, Failure, Outcome};
+use crate::json::SCHEMA;
+use crate::report::{Report, Said};
+
+/// What somebody wants of a served array.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// As `holdfast detail`.
+    Detail,
+    /// As `holdfast mdstat`.
+    Mdstat,
+    /// As `holdfast fail`.
+    Fail(Change),
+    /// As `holdfast remove`.
+    Remove(Change),
+    /// As `holdfast check`.
+    Check(Scope),
+    /// As `holdfast repair`.
+    Repair(Scope),
+    /// As `holdfast rebuild`.
+    Rebuild,
+    /// How fast passes go: bytes a second while others use the array, and while nobody does.
+    Speed {
+        /// The least, beside others; as it is if absent.
+        #[serde(default)]
+        min_bytes: Option<u64>,
+        /// The most; as it is if absent.
+        #[serde(default)]
+        max_bytes: Option<u64>,
+    },
+    /// What happens from now on, a line an event, until the connection is closed.
+    Events,
+    /// Stop in good order, as SIGTERM does.
+    Stop,
+    /// The figures, as Prometheus reads them. Asked by `--metrics`, not through the socket.
+    #[serde(skip)]
+    Metrics,
+}
+
+/// A member, and whether to say only what would be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    /// Its path, or `slot:N`.
+    pub(crate) member: String,
+    /// Nothing is changed.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+}
+
+/// How far a comparison goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scope {
+    /// raid6: name the member a difference points at.
+    #[serde(default)]
+    pub(crate) locate: bool,
+}
+
+/// What a verb came to: the answer twice, as lines for people and as one value for machines.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Reply {
+    schema: String,
+    exit_code: u8,
+    #[serde(default)]
+    lines: Vec<String>,
+    #[serde(default)]
+    notes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    answer: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    hint: Option<String>,
+}
+
+impl Reply {
+    /// What was said, and how it ended.
+    pub(crate) fn new(said: Said, outcome: Outcome) -> Self {
+        let (exit, error, hint) = match outcome {
+            Ok(exit) => (exit, None, None),
+            Err(Failure { exit, message, hint }) => (exit, Some(message), hint),
+        };
+        Self {
+            schema: SCHEMA.to_owned(),
+            exit_code: exit.code(),
+            lines: said.lines,
+            notes: said.notes,
+            answer: said.answer,
+            error,
+            hint,
+        }
+    }
+
+    /// Nothing was done.
+    pub(crate) fn refused(failure: Failure) -> Self {
+        Self::new(Said::default(), Err(failure))
+    }
+
+    /// As a line.
+    pub(crate) fn line(&self) -> String {
+        let mut text = serde_json::to_string(self).expect("plain values with string keys");
+        text.push('\n');
+        text
+    }
+
+    /// The answer for people.
+    pub(crate) fn into_lines(self) -> Vec<String> {
+        self.lines
+    }
+
+    /// The answer for machines.
+    pub(crate) fn into_answer(self) -> Option<Value> {
+        self.answer
+    }
+
+    /// Says it all again, here.
+    pub(crate) fn tell(self, report: &Report) -> Outcome {
+        self.notes.iter().for_each(|note| report.note(note));
+        self.lines.iter().for_each(|line| report.line(line));
+        if let Some(answer) = &self.answer {
+            report.answer(answer);
+        }
+        let exit = Exit::from_code(self.exit_code).unwrap_or(Exit::Error);
+        match self.error {
+            Some(message) => Err(Failure { exit, message, hint: self.hint }),
+            None => Ok(exit),
+        }
+    }
+}
+
+/// Something that happened to a served array.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    /// Always `holdfast/1`.
+    pub(crate) schema: String,
+    /// mdadm's name for it (`Fail`, `RebuildFinished`), or ours where it has none.
+    pub(crate) event: String,
+    /// The array's UUID.
+    pub(crate) array: String,
+    /// The member it is about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) member: Option<PathBuf>,
+    /// A sentence.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) text: Option<String>,
+}
+
+impl Told {
+    /// As a line.
+    pub(crate) fn line(&self) -> String {
+        let mut text = serde_json::to_string(self).expect("plain values with string keys");
+        text.push('\n');
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_what_the_manual_says() {
+        let change = |member: &str, dry_run| Change { member: member.to_owned(), dry_run };
+        let table = [
+            (r#"{"verb":"detail"}"#, Request::Detail),
+            (r#"{"verb":"fail","member":"/d/1"}"#, Request::Fail(change("/d/1", false))),
+            (
+                r#"{"verb":"remove","member":"slot:1","dry_run":true}"#,
+                Request::Remove(change("slot:1", true)),
+            ),
+            (r#"{"verb":"check"}"#, Request::Check(Scope { locate: false })),
+            (r#"{"verb":"repair","locate":true}"#, Request::Repair(Scope { locate: true })),
+            (
+                r#"{"verb":"speed","max_bytes":1048576}"#,
+                Request::Speed { min_bytes: None, max_bytes: Some(1 << 20) },
+            ),
+            (r#"{"verb":"events"}"#, Request::Events),
+            (r#"{"verb":"stop"}"#, Request::Stop),
+        ];
+        for (text, request) in table {
+            assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request, "{text}");
+        }
+        for text in [
+            "",
+            "{}",
+            r#"{"verb":"dance"}"#,
+            r#"{"verb":"metrics"}"#,
+            r#"{"verb":"fail"}"#,
+            r#"{"verb":"fail","member":"a","force":true}"#,
+            r#"{"verb":"speed","max_bytes":-1}"#,
+        ] {
+            assert!(serde_json::from_str::<Request>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reply_is_one_line_and_is_told_again_word_for_word() {
+        let report = Report::keeping();
+        report.line("two\nlines");
+        report.note("beware");
+        report.answer(&serde_json::json!({"state": "clean", "array": 1}));
+        let failure = Failure::unusable("lost").hint("weep");
+        let line = Reply::new(report.take_said(), Err(failure)).line();
+        assert_eq!(line.matches('\n').count(), 1);
+        let reply: Reply = serde_json::from_str(&line).unwrap();
+        let again = Report::keeping();
+        let failure = reply.tell(&again).unwrap_err();
+        let told = (failure.exit, failure.message.as_str(), failure.hint.as_deref());
+        assert_eq!(told, (Exit::Unusable, "lost", Some("weep")));
+        let said = again.take_said();
+        assert_eq!(
+            (said.lines.as_slice(), said.notes.as_slice()),
+            (&["two\nlines".to_owned()][..], &["beware".to_owned()][..])
+        );
+        assert_eq!(
+            said.answer.unwrap().to_string(),
+            r#"{"state":"clean","array":1}"#,
+            "in its order"
+        );
+    }
+}

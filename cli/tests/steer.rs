@@ -1,0 +1,257 @@
+//! Steering a served array: every verb through the control socket, as on images at rest.
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Dir, MIB, Run};
+use serde_json::Value;
+
+/// A served array of this directory, with its sockets in it.
+struct Serving {
+    child: Child,
+    answer: Value,
+}
+
+impl Serving {
+    #[track_caller]
+    fn start(dir: &Dir, line: &str) -> Self {
+        let mut command = holdfast(dir, &format!("--json serve --nbd unix:nbd.sock {line}"));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut told = String::new();
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            told += &line.unwrap();
+            if told.ends_with('}') {
+                break;
+            }
+        }
+        let Ok(answer) = serde_json::from_str(&told) else {
+            let mut err = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+            panic!("serve {line} does not start: {told}{err}");
+        };
+        Self { child, answer }
+    }
+
+    fn control(&self) -> PathBuf {
+        self.answer["control"].as_str().unwrap().into()
+    }
+
+    /// Says a line to the control socket; the answer.
+    fn say(&self, line: &str) -> Value {
+        let mut stream = UnixStream::connect(self.control()).unwrap();
+        writeln!(stream, "{line}").unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap();
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{line}: {answer}: {error}"))
+    }
+
+    fn ended(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The command, with a directory for sockets of its own.
+fn holdfast(dir: &Dir, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+    let runtime = dir.path("runtime");
+    fs::create_dir_all(&runtime).unwrap();
+    command.args(line.split_whitespace()).current_dir(dir.path("."));
+    command.env("XDG_RUNTIME_DIR", runtime).env("HOLDFAST_RUNTIME_DIR", dir.path("run"));
+    command
+}
+
+#[track_caller]
+fn ends(dir: &Dir, line: &str, code: i32) -> Run {
+    let output = holdfast(dir, line).output().unwrap();
+    let run = Run {
+        code: output.status.code().unwrap(),
+        out: output.stdout,
+        err: String::from_utf8(output.stderr).unwrap(),
+    };
+    assert_eq!(run.code, code, "{line}: {run:?}");
+    run
+}
+
+/// What it says on standard output.
+#[track_caller]
+fn told(dir: &Dir, line: &str, code: i32) -> String {
+    String::from_utf8(ends(dir, line, code).out).unwrap()
+}
+
+/// A raid5 with a spare, served; with something in it.
+fn raid5(dir: &Dir) {
+    dir.members(4, 24 * MIB);
+    dir.good("create -l5 -n3 -x1 -c64 -N steered 0.img 1.img 2.img 3.img");
+    dir.data("before", 8 * MIB as usize);
+    dir.good("write 0.img 1.img 2.img 3.img --input before");
+}
+
+#[test]
+fn verbs_work_on_a_served_array_as_on_images_at_rest() {
+    let dir = Dir::new();
+    raid5(&dir);
+    let all = "0.img 1.img 2.img 3.img";
+    let at_rest: Value =
+        serde_json::from_slice(&ends(&dir, &format!("detail --json {all}"), 0).out).unwrap();
+    let mut serving = Serving::start(&dir, all);
+    let mode = fs::metadata(serving.control()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let served: Value =
+        serde_json::from_slice(&ends(&dir, &format!("detail --json {all}"), 0).out).unwrap();
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&served), keys(&at_rest));
+    for key in ["uuid", "level", "array_bytes", "missing_slots"] {
+        assert_eq!(served[key], at_rest[key], "{key}");
+    }
+    let mdstat = told(&dir, &format!("mdstat {all}"), 0);
+    assert!(mdstat.contains(": active raid5 ") && mdstat.contains("[3/3] [UUU]"), "{mdstat}");
+
+    // The spare takes over at once; rebuild waits until it has.
+    let said = told(&dir, &format!("fail --member 1.img {all}"), 0);
+    assert!(said.contains("1.img (slot 1) is faulty"), "{said}");
+    let said = told(&dir, &format!("rebuild {all}"), 0);
+    assert!(said.contains("recovery: done") || said.contains("nothing to rebuild"), "{said}");
+    ends(&dir, &format!("fail --member 1.img {all}"), 4);
+    let run = ends(&dir, &format!("remove --member 1.img {all}"), 0);
+    assert!(run.err.contains("keeps its old superblock"), "{run:?}");
+    let said = told(&dir, "check 0.img 2.img 3.img", 0);
+    assert!(said.contains("check: everything agrees"), "{said}");
+    let said = told(&dir, "repair --yes 0.img 2.img 3.img", 0);
+    assert!(said.contains("repair: everything agrees"), "{said}");
+    ends(&dir, "check --locate 0.img 2.img 3.img", 64);
+    // What a server does not do is refused as before: somebody holds the members.
+    let run = ends(&dir, "write 0.img 2.img 3.img --input before", 4);
+    assert!(run.err.contains("locked"), "{run:?}");
+
+    let said = told(&dir, "speed --min 4M --max 8M steered", 0);
+    assert!(said.contains("4 MiB a second") && said.contains("8 MiB"), "{said}");
+    ends(&dir, "speed --min 9M 0.img", 64);
+    ends(&dir, "stop somebody-else", 4);
+    let said = told(&dir, "stop 0.img", 0);
+    assert!(said.contains("stopped; state: clean"), "{said}");
+    assert_eq!(serving.ended(), Some(0));
+    assert!(!serving.control().exists(), "the socket goes with the server");
+    ends(&dir, "stop 0.img", 4);
+    drop(serving);
+    assert!(told(&dir, "check 0.img 2.img 3.img", 0).contains("everything agrees"));
+    ends(&dir, "read 0.img 2.img 3.img --length 8M --output after", 0);
+    assert!(fs::read(dir.path("after")).unwrap() == fs::read(dir.path("before")).unwrap());
+}
+
+#[test]
+fn events_come_by_mdadms_names_to_followers_and_to_the_program() {
+    let dir = Dir::new();
+    raid5(&dir);
+    let all = "0.img 1.img 2.img 3.img";
+    let program = dir.path("told.sh");
+    fs::write(&program, "#!/bin/sh\necho \"$@\" >> told\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut serving = Serving::start(&dir, &format!("{all} --on-event ./told.sh"));
+    let mut monitor = holdfast(&dir, "--json monitor").stdout(Stdio::piped()).spawn().unwrap();
+    let mut events = BufReader::new(monitor.stdout.take().unwrap()).lines();
+    // The follower must be there before anything happens: it is once it has been asked after.
+    std::thread::sleep(Duration::from_millis(500));
+    ends(&dir, &format!("fail --member slot:0 {all}"), 0);
+    ends(&dir, &format!("rebuild {all}"), 0);
+    ends(&dir, "stop", 0);
+    assert_eq!(serving.ended(), Some(0));
+    let mut names = Vec::new();
+    for line in events.by_ref() {
+        let told: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert_eq!(told["schema"], "holdfast/1");
+        assert_eq!(told["array"], serving.answer["uuid"]);
+        names.push(told["event"].as_str().unwrap().to_owned());
+    }
+    assert!(monitor.wait().unwrap().success());
+    let position = |name: &str| names.iter().position(|one| one == name);
+    let order = ["Fail", "SpareAssigned", "RebuildStarted", "SpareActive", "RebuildFinished"];
+    assert!(order.iter().all(|name| position(name).is_some()), "{names:?}");
+    assert!(position("Fail") < position("RebuildStarted"), "{names:?}");
+    let said = fs::read_to_string(dir.path("told")).unwrap();
+    let uuid = serving.answer["uuid"].as_str().unwrap();
+    let first = said.lines().next().unwrap();
+    assert!(first.starts_with(&format!("Fail {uuid} ")) && first.ends_with("/0.img"), "{said}");
+    assert_eq!(said.lines().count(), names.len(), "{said}");
+}
+
+#[test]
+fn figures_are_there_for_prometheus() {
+    let dir = Dir::new();
+    dir.members(2, 16 * MIB);
+    dir.good("create -l1 -n2 -N seen 0.img 1.img");
+    dir.good("fail --member 1.img 0.img 1.img");
+    let serving = Serving::start(&dir, "0.img 1.img --metrics 127.0.0.1:0");
+    let address = serving.answer["metrics"].as_str().unwrap();
+    let host = address.strip_prefix("http://").unwrap().strip_suffix("/metrics").unwrap();
+    let get = |what: &str| {
+        let mut stream = TcpStream::connect(host).unwrap();
+        write!(stream, "GET {what} HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    let page = get("/metrics");
+    assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
+    let uuid = serving.answer["uuid"].as_str().unwrap();
+    for wanted in [
+        format!("holdfast_array_health{{array=\"{uuid}\"}} 1"),
+        format!("holdfast_array_slots_in_sync{{array=\"{uuid}\"}} 1"),
+        "level=\"raid1\"".to_owned(),
+        "slot=\"0\",state=\"in-sync\"".to_owned(),
+    ] {
+        assert!(page.contains(&wanted), "no {wanted} in {page}");
+    }
+    assert!(get("/").starts_with("HTTP/1.1 404"));
+    ends(&dir, "serve --nbd unix:x.sock --metrics 0.0.0.0:0 0.img", 64);
+}
+
+#[test]
+fn nonsense_on_the_control_socket_is_answered_and_hurts_nobody() {
+    let dir = Dir::new();
+    dir.members(2, 16 * MIB);
+    dir.good("create -l1 -n2 0.img 1.img");
+    let serving = Serving::start(&dir, "0.img 1.img --control here.sock");
+    for line in
+        ["", "{", "[]", r#"{"verb":"dance"}"#, r#"{"verb":"metrics"}"#, r#"{"verb":"fail"}"#]
+    {
+        let answer = serving.say(line);
+        assert_eq!(answer["exit_code"], 64, "{line}: {answer}");
+    }
+    let answer = serving.say(r#"{"verb":"fail","member":"slot:7"}"#);
+    assert!(answer["error"].as_str().unwrap().contains("slots 0 to 1"), "{answer}");
+    // A line without an end, and clients that open and say nothing.
+    let mut endless = UnixStream::connect(serving.control()).unwrap();
+    let silent: Vec<_> = (0..100).map(|_| UnixStream::connect(serving.control())).collect();
+    let _ = endless.write_all(&vec![b'x'; 100_000]);
+    let mut said = String::new();
+    BufReader::new(endless).read_line(&mut said).unwrap();
+    assert!(said.contains("a line of at most"), "{said}");
+    drop(silent);
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut stream = UnixStream::connect(serving.control()).unwrap();
+        let _ = writeln!(stream, r#"{{"verb":"detail"}}"#);
+        let mut answer = String::new();
+        if BufReader::new(stream).read_line(&mut answer).is_ok_and(|read| read > 0) {
+            let answer: Value = serde_json::from_str(&answer).unwrap();
+            assert_eq!(answer["answer"]["state"], "clean", "{answer}");
+            break;
+        }
+        assert!(Instant::now() < until, "nobody is heard any more");
+    }
+}
