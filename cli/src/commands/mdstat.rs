@@ -58,7 +58,7 @@ fn print(facts: ArrayFacts, status: &Status, report: &Report) -> Exit {
     let text = mdstat_text(personalities(status.level), std::slice::from_ref(&facts), &[]);
     report.line(text.strip_suffix('\n').unwrap_or(&text));
     report.answer(&Answer { device: facts.name, text });
-    detail::exit(&status)
+    detail::exit(status)
 }
 
 /// A pass as the kernel draws it, which is expected to go on as it went so far.

@@ -162,17 +162,17 @@ impl Steering {
             Request::Remove(what) => change_member(what, session, &report, remove::take_out),
             Request::Check(scope) => {
                 compare(*scope, session, &report, |locate| Action::Check { locate })
-                    .map(|work| Begun::Work(Work::Check(work)))
+                    .map(|work| Begun::Work(Box::new(Work::Check(work))))
             }
             Request::Repair(scope) => {
                 let locate = scope.locate;
                 compare(*scope, session, &report, |locate| Action::Repair { locate })
-                    .map(|work| Begun::Work(Work::Repair(work, locate)))
+                    .map(|work| Begun::Work(Box::new(Work::Repair(work, locate))))
             }
             Request::Rebuild => {
                 let mut work = Rebuilding::new();
                 match work.begin(session) {
-                    true => Ok(Begun::Work(Work::Rebuild(work))),
+                    true => Ok(Begun::Work(Box::new(Work::Rebuild(work)))),
                     false => work.finish(None, &session.status(), &report).map(Begun::Done),
                 }
             }
@@ -182,7 +182,7 @@ impl Steering {
         };
         match begun {
             Ok(Begun::Work(work)) => {
-                self.waiting.push(Waiting { asked, report, work, began: false })
+                self.waiting.push(Waiting { asked, report, work: *work, began: false });
             }
             Ok(Begun::Done(exit)) => asked.answer(&Reply::new(report.take_said(), Ok(exit))),
             Err(failure) => asked.answer(&Reply::new(report.take_said(), Err(failure))),
@@ -214,7 +214,7 @@ impl Steering {
 /// What became of a request in its first turn.
 enum Begun {
     Done(Exit),
-    Work(Work),
+    Work(Box<Work>),
 }
 
 fn change_member(
@@ -226,7 +226,7 @@ fn change_member(
     let changed = deed(session, &Selector::parse(&what.member)?, what.dry_run)?;
     Ok(match what.dry_run {
         true => Begun::Done(change::answer(changed, true, session, report)),
-        false => Begun::Work(Work::Record(changed)),
+        false => Begun::Work(Box::new(Work::Record(changed))),
     })
 }
 
