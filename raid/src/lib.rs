@@ -35,6 +35,7 @@ pub mod integrity;
 pub mod layout;
 pub mod level;
 pub mod parity;
+pub mod ppl;
 pub mod recover;
 pub mod scan;
 pub mod status;

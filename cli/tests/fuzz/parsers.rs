@@ -5,6 +5,8 @@ use std::io;
 use holdfast_host::blocklog::MemberFacts;
 use holdfast_host::blocklog::format::{Frame, Header, HeaderError, Word};
 use holdfast_host::partition::{self, Scheme};
+use holdfast_raid::ppl::replay::Misfit;
+use holdfast_raid::ppl::{Area, PplError, rows};
 use holdfast_raid::superblock::v1::checksum;
 use holdfast_raid::superblock::{BadBlocks, BadBlocksError, BitmapError, BitmapHeader};
 use holdfast_raid::superblock::{Minor, Superblock, SuperblockError};
@@ -33,6 +35,7 @@ pub(crate) const PARSERS: &[Parser] = &[
     SUPERBLOCK_V090,
     BITMAP,
     BAD_BLOCKS,
+    PPL,
     PARTITIONS,
     LOG_HEADER,
     LOG_FRAME,
@@ -291,6 +294,74 @@ const BAD_BLOCKS: Parser = Parser {
         }
     },
     outcomes: &["read", "read, never", "read, with empty", "read, empty", "out of range"],
+};
+
+const PPL: Parser = Parser {
+    name: "ppl",
+    seeds: seeds::partial_parity,
+    fields: &[
+        (512, 4),
+        (516, 4),
+        (520, 8),
+        (528, 4),
+        (532, 4),
+        (536, 8),
+        (544, 4),
+        (548, 4),
+        (552, 4),
+        (556, 4),
+        (560, 8),
+        (568, 4),
+        (572, 4),
+        (576, 4),
+        (544, 2),
+        (548, 2),
+    ],
+    seal: |bytes| {
+        if let Some(whole) = bytes.get_mut(..4096) {
+            whole[532..536].fill(0);
+            let sum = seeds::crc32c(whole);
+            whole[532..536].copy_from_slice(&sum.to_le_bytes());
+        }
+    },
+    may_be_cut: true,
+    parse: |bytes| match Area::find(bytes, true, seeds::ppl_signature()) {
+        Err(PplError::Short(_)) => "short".to_owned(),
+        Err(PplError::Signature { .. }) => "signature".to_owned(),
+        Err(PplError::Checksum { .. }) => "checksum".to_owned(),
+        Err(PplError::Entries(_)) => "entries".to_owned(),
+        Err(PplError::Entry { why, .. }) => why.to_owned(),
+        Ok(area) => {
+            let layout = seeds::raid5();
+            let mut words = vec![if area.offset == 0 { "read" } else { "read, a later one" }];
+            for (index, entry) in area.header.entries.iter().enumerate() {
+                let _ = area.is_sound(bytes, index);
+                words.push(match rows(entry, &layout) {
+                    Ok(_) => "rows",
+                    Err(Misfit::Beyond) => "beyond",
+                    Err(Misfit::Parity(_)) => "parity elsewhere",
+                    Err(Misfit::Members) => "members",
+                });
+            }
+            words.dedup();
+            words.join(" ")
+        }
+    },
+    outcomes: &[
+        "short",
+        "signature",
+        "checksum",
+        "entries",
+        "covers nothing",
+        "whole sectors",
+        "no multiple",
+        "read",
+        "read, a later one",
+        " rows",
+        " beyond",
+        " parity elsewhere",
+        " members",
+    ],
 };
 
 const PARTITIONS: Parser = Parser {

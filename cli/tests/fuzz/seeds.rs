@@ -2,7 +2,9 @@
 
 use holdfast_host::blocklog::format::{Frame, Header, Word};
 use holdfast_host::blocklog::{Kind, MemberFacts};
+use holdfast_raid::layout::{Layout, Parity, Shape};
 use holdfast_raid::level::Level;
+use holdfast_raid::ppl::{self, Entry, signature};
 use holdfast_raid::superblock::{
     BadBlocks, BitmapHeader, BitmapWish, Minor, Name, NewArray, NewMember, Ppl, Reshape, Role,
     Superblock, Timestamp, Uuid, plan,
@@ -180,6 +182,53 @@ pub(crate) fn bad_blocks() -> Vec<Vec<u8>> {
         .collect();
     seeds.push(vec![0; 4097]);
     seeds
+}
+
+/// The array of the partial parity logs.
+pub(crate) fn raid5() -> Parity {
+    let shape = Shape {
+        level: Level::Raid5,
+        layout: 2,
+        raid_disks: 4,
+        chunk_sectors: 16,
+        member_sectors: 160,
+    };
+    match Layout::new(&shape, &[]) {
+        Ok(Layout::Parity(parity)) => parity,
+        other => panic!("a plain raid5: {other:?}"),
+    }
+}
+
+pub(crate) fn ppl_signature() -> u32 {
+    signature(Uuid([7; 16]))
+}
+
+/// Areas of partial parity logs: one, and two in a row.
+pub(crate) fn partial_parity() -> Vec<Vec<u8>> {
+    let parity_slot = raid5().stripe(0).p;
+    let entry = |data_sector, partial_bytes, data_bytes| Entry {
+        data_sector,
+        partial_bytes,
+        data_bytes,
+        parity_slot,
+        checksum: 0,
+    };
+    let log = |generation, entries: Vec<Entry>| {
+        let header = ppl::Header { generation, entries };
+        let partial = vec![0x5a; header.partial_bytes() as usize];
+        [header.emit(ppl_signature()), partial].concat()
+    };
+    let first = log(4, vec![entry(0, 4096, 8192), entry(0, 0, 3 * 4096)]);
+    let second = log(5, vec![entry(16, 4096, 4096)]);
+    vec![first.clone(), [first, second].concat(), log(1, Vec::new())]
+}
+
+/// CRC-32C, bit by bit.
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
+    let bit = |crc: u32, _| (crc >> 1) ^ (0x82f6_3b78 * (crc & 1));
+    static TABLE: std::sync::OnceLock<Vec<u32>> = std::sync::OnceLock::new();
+    let table = TABLE.get_or_init(|| (0..256).map(|byte| (0..8).fold(byte, bit)).collect());
+    !bytes.iter().fold(!0u32, |crc, byte| (crc >> 8) ^ table[(crc as u8 ^ byte) as usize])
 }
 
 /// Disks of 128 KiB with partition tables.
