@@ -194,18 +194,19 @@ impl Area {
     /// Why there is none at the very start.
     pub fn find(area: &[u8], multiple: bool, signature: u32) -> Result<Self, PplError> {
         let mut found = Self { header: Header::parse(area, signature)?, offset: 0 };
-        while multiple {
-            let next = found.offset + found.header.bytes() as usize;
-            let Some(Ok(header)) = area.get(next..).map(|rest| Header::parse(rest, signature))
-            else {
-                break;
-            };
-            if header.generation < found.header.generation {
-                break;
+        if multiple {
+            while let Some(next) = found.next(area, signature) {
+                found = next;
             }
-            found = Self { header, offset: next };
         }
         Ok(found)
+    }
+
+    /// The log right behind this one, if it is a later one.
+    fn next(&self, area: &[u8], signature: u32) -> Option<Self> {
+        let offset = self.offset + self.header.bytes() as usize;
+        let header = Header::parse(area.get(offset..)?, signature).ok()?;
+        (header.generation >= self.header.generation).then_some(Self { header, offset })
     }
 
     /// Where an entry's partial parity lies in the area, in bytes.
