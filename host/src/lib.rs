@@ -14,7 +14,7 @@
 //! - Parts of disks: [`partition`] reads GPT and MBR tables, [`window::Window`] makes a device of a range.
 //! - Not touching: [`overlay::Overlay`] keeps writes in a file, [`blocklog`] is that file.
 //! - Serving: [`nbd`] offers any device to network block clients, [`socket`] makes private sockets.
-//! - Mounting: [`fuse`] shows any device as a file, for whatever takes files (feature `fuse`).
+//! - Mounting: `fuse` shows any device as a file, for whatever takes files (feature `fuse`).
 //! - Waiting: [`watch`] is a set of descriptors that devices wait for.
 //! - Chance: [`random`] makes UUIDs and seeds.
 //! - Networks: [`bond`] makes TAP interfaces and hears the members of a bond.

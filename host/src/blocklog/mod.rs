@@ -9,7 +9,7 @@
 //! - unless a later frame says that the place had been durable. Then bytes have changed that were
 //!   safe, and the file is refused instead of being read as if less had been written.
 //!
-//! [`format`] is the bytes, [`index`] who holds which sector last, [`log`] the file. The page
+//! [`mod@format`] is the bytes, [`index`] who holds which sector last, [`log`] the file. The page
 //! `docs/formats/overlay.md` draws it.
 
 pub mod format;

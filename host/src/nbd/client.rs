@@ -5,8 +5,8 @@
 //!
 //! # Sessions and what is left of them
 //!
-//! Connections are numbered. When one ends, what was under way is answered, by [`Fault::Gone`] if
-//! not a byte of it had left and by [`Fault::Transport`] if nothing is known. A closed socket proves
+//! Connections are numbered. When one ends, what was under way is answered, by [`Fault::Gone`](holdfast_core::block::Fault::Gone) if
+//! not a byte of it had left and by [`Fault::Transport`](holdfast_core::block::Fault::Transport) if nothing is known. A closed socket proves
 //! nothing: the server may have read a write and carry it out later. What proves that nothing of a
 //! session can land any more is
 //!
