@@ -30,8 +30,11 @@ impl<X: Defects> Map<X> {
         state.requests -= 1;
         state.bytes -= bytes;
         if completion.result.is_ok() {
-            let answered = &mut state.answered[kind as usize];
-            *answered = Some(answered.map_or(sent, |last| last.max(sent)));
+            if matches!(purpose, Purpose::Job(_)) {
+                // A check that is answered proves nothing for data.
+                let answered = &mut state.answered[kind as usize];
+                *answered = Some(answered.map_or(sent, |last| last.max(sent)));
+            }
             if let Some(weight) = weight {
                 state.history.note(now.since(sent), weight);
             }

@@ -321,6 +321,7 @@ impl<X: Defects> Map<X> {
         self.begun = true;
         self.events.push_back(Event::PathReinstated { path, on_probation });
         self.evaluate();
+        self.try_stuck(path);
     }
 
     /// A path has succeeded at what it owed.

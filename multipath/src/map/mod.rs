@@ -496,6 +496,17 @@ impl<X: Defects> Map<X> {
         self.stuck.push(key);
     }
 
+    /// A path is used again: what waited for late answers alone may go down it.
+    fn try_stuck(&mut self, path: usize) {
+        for key in std::mem::take(&mut self.stuck) {
+            let Some(job) = self.jobs.get_mut(key) else { continue };
+            job.avoid &= !(1 << path);
+            if job.live == 0 {
+                self.dispatch(key);
+            }
+        }
+    }
+
     /// Tries again whatever waits for a path.
     fn drain_ready(&mut self) {
         for _ in 0..self.ready.len() {
