@@ -68,7 +68,8 @@ impl<D: BlockDevice, X: Defects> Assembled<D, X> {
         self.ports[member].outstanding
     }
 
-    /// Gives the devices back, in their order.
+    /// Gives the devices back, in their order. Requests that were given up may still be on their way:
+    /// they must have been answered before another array is assembled from the same devices.
     pub fn into_devices(self) -> Vec<D> {
         self.ports.into_iter().map(|port| port.device).collect()
     }

@@ -9,6 +9,7 @@
 //! correct data too. A parity row that is at risk and has lost a member is *wild*: what is
 //! computed from it may be anything, and nothing in the array could know. That is the write hole.
 
+use std::collections::BTreeSet;
 use std::iter;
 use std::ops::Range;
 
@@ -66,6 +67,19 @@ impl Claims {
             }
         }
         Self { servers, in_doubt_from: status.resync_from }
+    }
+
+    /// What is sure to be claimed after a crash now: how far a rebuild has come, and that a `fresh`
+    /// disk has been rebuilt to its end, is on record now and then only.
+    #[must_use]
+    pub fn on_record(&self, fresh: &BTreeSet<usize>) -> Self {
+        let mut claims = self.clone();
+        for server in claims.servers.iter_mut().flatten() {
+            if server.until != u64::MAX || fresh.contains(&server.disk) {
+                server.until = 0;
+            }
+        }
+        claims
     }
 }
 

@@ -15,6 +15,8 @@
 //! - a write answered with an error, or not answered, may have happened or not;
 //! - after a killed process the base is what a read could have returned; after a power cut it is
 //!   what no *durable* write superseded;
+//! - a killed process leaves the disks' caches as they are: until a flush, a power cut may still
+//!   take back what it had been told was written;
 //! - what was read stays until it is written: of several values the first reader sees chooses.
 
 use std::collections::BTreeMap;
@@ -104,6 +106,12 @@ pub struct Ledger {
     /// Sectors by the [`GROUP`]; none where nothing was ever written.
     cells: Vec<Option<Box<[Cell; GROUP]>>>,
     others: BTreeMap<u64, Vec<Value>>,
+    /// What a power cut may leave instead of the base, because a process was killed with writes
+    /// in the caches and nothing has been flushed since.
+    unsettled: BTreeMap<u64, Vec<Value>>,
+    /// What a crash might have left and a reader's choice ruled out: other copies may hold it, as
+    /// long as nothing has made them agree.
+    ruled_out: BTreeMap<u64, Vec<Value>>,
     /// Readers who asked before this saw something that has been forgotten since.
     forgotten: Moment,
     /// Answers before this moment are durable.
@@ -128,6 +136,8 @@ impl Ledger {
             links: Vec::new(),
             cells: vec![None; (sectors as usize).div_ceil(GROUP)],
             others: BTreeMap::new(),
+            unsettled: BTreeMap::new(),
+            ruled_out: BTreeMap::new(),
             forgotten: 0,
             flushed: 0,
             flushes: Vec::new(),
@@ -207,11 +217,13 @@ impl Ledger {
     pub fn answer_flush(&mut self, id: FlushId) {
         self.tick();
         self.flushed = self.flushed.max(self.flushes[id.0 as usize]);
+        self.unsettled.clear();
     }
 
     /// Everything answered so far is durable: the array was stopped in good order.
     pub fn flushed_all(&mut self) {
         self.flushed = self.tick();
+        self.unsettled.clear();
     }
 
     fn writes_of(&self, sector: u64) -> impl Iterator<Item = Write> {
@@ -329,6 +341,12 @@ impl Ledger {
                 self.cell_mut(sector).seen = None;
             }
         }
+        let torn = |sector: &u64| which.contains(rows.of(*sector));
+        let again: Vec<u64> = self.ruled_out.keys().copied().filter(torn).collect();
+        for sector in again {
+            let values = self.ruled_out.remove(&sector).expect("just seen");
+            self.others.entry(sector).or_default().extend(values);
+        }
     }
 
     /// Rows whose members a crash now would leave in disagreement.
@@ -342,6 +360,9 @@ impl Ledger {
                 rows.insert_all(write.sector, write.sectors, doubt);
             }
         }
+        if crash == Crash::PowerCut {
+            self.unsettled.keys().for_each(|&sector| doubt.insert(rows.of(sector)));
+        }
     }
 
     /// Rows of a write.
@@ -352,33 +373,66 @@ impl Ledger {
 
     /// The machine stops in the middle of everything; a new era begins.
     pub fn crash(&mut self, crash: Crash) {
-        let mut others = BTreeMap::new();
+        let (mut others, mut unsettled) = (BTreeMap::new(), BTreeMap::new());
         for sector in self.touched() {
-            if self.cell(sector).newest == END && !self.others.contains_key(&sector) {
+            let settled =
+                !self.others.contains_key(&sector) && !self.unsettled.contains_key(&sector);
+            if self.cell(sector).newest == END && settled {
                 self.cell_mut(sector).seen = None;
                 continue;
             }
-            let youngest = match crash {
-                Crash::Kill => self.youngest(sector, |write| write.ok),
-                Crash::PowerCut => self.youngest(sector, |write| self.is_durable(write)),
+            let mut values = match crash {
+                Crash::Kill => self.candidates(sector, self.youngest(sector, |write| write.ok)),
+                Crash::PowerCut => self.after_power_cut(sector),
             };
-            let mut values = self.candidates(sector, youngest);
+            let possible = values.clone();
             self.keep_what_was_seen(sector, crash, &mut values);
+            self.rule_out(sector, possible, &values);
+            if crash == Crash::Kill {
+                let left = self.after_power_cut(sector);
+                if left.len() > 1 || left != values {
+                    unsettled.insert(sector, left);
+                }
+            }
             if values.len() > 1 {
                 others.insert(sector, values[1..].to_vec());
             }
             *self.cell_mut(sector) = Cell { base: values[0], ..Cell::UNTOUCHED };
         }
         self.others = others;
+        self.unsettled = unsettled;
         self.writes.clear();
         self.links.clear();
     }
 
-    /// A value that was read stays over a crash if it had been there since the last one, or has
-    /// been made durable since it was read.
+    /// Of what a crash might have left, a reader's choice has kept only some.
+    fn rule_out(&mut self, sector: u64, possible: Vec<Value>, kept: &[Value]) {
+        let rewritten = self.youngest(sector, |write| self.is_durable(write)) > 0;
+        let before = self.ruled_out.remove(&sector).filter(|_| !rewritten);
+        let mut out: Vec<Value> = before.into_iter().flatten().chain(possible).collect();
+        out.retain(|value| !kept.contains(value));
+        if !out.is_empty() {
+            self.ruled_out.insert(sector, out);
+        }
+    }
+
+    /// Everything a power cut now may leave of a sector, whatever has been seen there.
+    fn after_power_cut(&self, sector: u64) -> Vec<Value> {
+        let youngest = self.youngest(sector, |write| self.is_durable(write));
+        let mut values = self.candidates(sector, youngest);
+        if let Some(others) = self.unsettled.get(&sector).filter(|_| youngest == 0) {
+            values.extend(others);
+            values.sort_unstable();
+            values.dedup();
+        }
+        values
+    }
+
+    /// A value that was read stays over a crash if it had been there since the last one and is in
+    /// no cache, or has been made durable since it was read.
     fn keep_what_was_seen(&self, sector: u64, crash: Crash, values: &mut Vec<Value>) {
         let Some(seen) = self.cell(sector).seen else { return };
-        let untouched = self.cell(sector).newest == END;
+        let untouched = self.cell(sector).newest == END && !self.unsettled.contains_key(&sector);
         if crash == Crash::Kill || untouched || seen.at < self.flushed {
             let newer = |value: &Value| {
                 let later = |write: Write| write.value == *value && write.answered > seen.at;
@@ -392,6 +446,8 @@ impl Ledger {
     /// been looked at.
     pub fn settle(&mut self, sector: u64, value: Value) {
         self.others.remove(&sector);
+        self.unsettled.remove(&sector);
+        self.ruled_out.remove(&sector);
         *self.cell_mut(sector) = Cell { base: value, ..Cell::UNTOUCHED };
     }
 }
@@ -469,6 +525,56 @@ mod tests {
         ledger.submit_write(0, 1, B, false);
         ledger.crash(Crash::Kill);
         assert_eq!(ledger.legal(0), [A, B]);
+    }
+
+    #[test]
+    fn a_power_cut_after_a_kill_takes_back_what_no_flush_has_covered() {
+        let mut ledger = Ledger::zeroed(1);
+        write(&mut ledger, A);
+        ledger.crash(Crash::Kill);
+        assert_eq!(read(&mut ledger, A), Ok(()));
+        ledger.crash(Crash::Kill);
+        assert_eq!(ledger.legal(0), [A], "no cache is lost when a process dies");
+        ledger.crash(Crash::PowerCut);
+        assert_eq!(ledger.legal(0), [Value::ZERO, A]);
+    }
+
+    #[test]
+    fn what_was_read_after_a_kill_may_still_sit_in_a_cache() {
+        let mut ledger = Ledger::zeroed(1);
+        ledger.submit_write(0, 1, A, false);
+        ledger.crash(Crash::Kill);
+        assert_eq!(read(&mut ledger, A), Ok(()));
+        ledger.crash(Crash::PowerCut);
+        assert_eq!(ledger.legal(0), [Value::ZERO, A]);
+    }
+
+    #[test]
+    fn what_a_choice_ruled_out_is_possible_again_once_its_copy_is_gone() {
+        use holdfast_raid::{Level, layout::Layout, layout::Shape};
+        let (level, raid_disks) = (Level::Raid1, 2);
+        let shape = Shape { level, layout: 0, raid_disks, chunk_sectors: 0, member_sectors: 1 };
+        let rows = Rows::new(Layout::new(&shape, &[1, 1]).expect("a mirror"));
+        let mut torn = RowSet::none(1);
+        torn.insert(0);
+        let mut ledger = Ledger::zeroed(1);
+        write(&mut ledger, A);
+        ledger.crash(Crash::PowerCut);
+        assert_eq!(read(&mut ledger, A), Ok(()));
+        ledger.crash(Crash::PowerCut);
+        assert_eq!(ledger.legal(0), [A]);
+        ledger.forget_seen(&rows, &torn);
+        assert_eq!(ledger.legal(0), [Value::ZERO, A]);
+    }
+
+    #[test]
+    fn a_flush_after_a_kill_makes_durable_what_was_answered_before() {
+        let mut ledger = Ledger::zeroed(1);
+        write(&mut ledger, A);
+        ledger.crash(Crash::Kill);
+        flush(&mut ledger);
+        ledger.crash(Crash::PowerCut);
+        assert_eq!(ledger.legal(0), [A]);
     }
 
     #[test]

@@ -16,7 +16,8 @@
 //! - [`table`] is the fault model as tables, filled in by running the engine;
 //! - [`net`] is a network, and the bonds that fail in it;
 //! - [`fabric`] is one disk behind several paths, for multipath: late writes at the worst moment,
-//!   dying controllers, wrong disks, and a ledger of what a reader may see.
+//!   dying controllers, wrong disks, and a ledger of what a reader may see;
+//! - [`trial`] puts any block device under this world.
 //!
 //! ```
 //! use holdfast_raid::Level;
@@ -49,4 +50,5 @@ pub mod script;
 pub mod shrink;
 pub mod swarm;
 pub mod table;
+pub mod trial;
 pub mod world;

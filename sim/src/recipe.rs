@@ -95,6 +95,14 @@ impl Recipe {
         self.data_offset + data_sectors
     }
 
+    /// Sectors of the array.
+    ///
+    /// # Panics
+    /// If there is no such array.
+    pub fn sectors_in_all(&self) -> u64 {
+        self.plan().expect("an array that can be made").array_sectors
+    }
+
     /// The array, worked out.
     pub fn plan(&self) -> Result<Plan, CreateError> {
         let slots = self.members.len();

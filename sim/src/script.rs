@@ -95,6 +95,23 @@ pub struct Weather {
     /// Milliseconds after which a member counts as late, and is failed if it was to write; 0 for
     /// never.
     pub deadline_ms: u64,
+    /// How fast passes may go; written only if it is not the usual.
+    pub pace: Pace,
+}
+
+/// What resync, rebuild and check may take of each member, in KiB a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// While others use the array.
+    pub busy: u32,
+    /// When nobody does.
+    pub idle: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { busy: 8 << 10, idle: 200_000 }
+    }
 }
 
 /// Something that happens. Disks are counted as they were given, from 0, and as they were added.
@@ -256,12 +273,13 @@ impl fmt::Display for Script {
             write!(f, " integrity={integrity}")?;
         }
         writeln!(f)?;
-        let Weather { seed, mode, latency, deadline_ms } = &self.weather;
+        let Weather { seed, mode, latency, deadline_ms, pace } = &self.weather;
         let Latency { least, most } = latency;
-        writeln!(
-            f,
-            "world seed={seed} mode={mode} latency={least}..{most} deadline={deadline_ms}"
-        )?;
+        write!(f, "world seed={seed} mode={mode} latency={least}..{most} deadline={deadline_ms}")?;
+        if *pace != Pace::default() {
+            write!(f, " pace={}..{}", pace.busy, pace.idle)?;
+        }
+        writeln!(f)?;
         for Line { after_us, act } in &self.lines {
             writeln!(f, "+{after_us} {act}")?;
         }
@@ -361,7 +379,13 @@ fn parse_weather(fields: &str) -> Parsed<Weather> {
         mode: field(fields, "mode")?.parse()?,
         latency: Latency { least: number(least)?, most: number(most)? },
         deadline_ms: number(field(fields, "deadline")?)?,
+        pace: field(fields, "pace").map_or_else(|_| Ok(Pace::default()), parse_pace)?,
     })
+}
+
+fn parse_pace(text: &str) -> Parsed<Pace> {
+    let (busy, idle) = text.split_once("..").ok_or("a pace is `busy..idle`")?;
+    Ok(Pace { busy: number(busy)?, idle: number(idle)? })
 }
 
 fn parse_line(line: &str) -> Parsed<Line> {

@@ -9,7 +9,7 @@ use holdfast_raid::integrity::Scheme;
 use holdfast_raid::{Defects, Sound};
 
 use crate::run::{Oracle, run_with};
-use crate::script::{Act, Script};
+use crate::script::{Act, Pace, Script};
 
 /// Shrinks a failing script with at most `budget` runs; one that does not fail stays as it is.
 pub fn shrink(script: &Script, budget: u32) -> Script {
@@ -92,7 +92,7 @@ impl<X: Defects> Shrinking<X> {
     }
 
     fn simplify_world(&mut self) {
-        let change: [fn(&mut Script); 9] = [
+        let change: [fn(&mut Script); 10] = [
             |s| s.setup.integrity = Scheme::None,
             |s| s.setup.spares = 0,
             |s| s.setup.bitmap = 0,
@@ -101,6 +101,7 @@ impl<X: Defects> Shrinking<X> {
             |s| s.setup.disk_sectors = (s.setup.disk_sectors / 2).max(128),
             |s| s.setup.chunk_sectors = s.setup.chunk_sectors.min(8),
             |s| s.weather.deadline_ms = 0,
+            |s| s.weather.pace = Pace::default(),
             |s| (s.weather.latency.least, s.weather.latency.most) = (1, 1),
         ];
         for change in change {
@@ -111,7 +112,7 @@ impl<X: Defects> Shrinking<X> {
     }
 }
 
-fn smallest(act: &mut Act) {
+pub(crate) fn smallest(act: &mut Act) {
     match act {
         Act::Write { sectors, fua, .. } => (*sectors, *fua) = (1, false),
         Act::Read { sectors, .. }
@@ -125,7 +126,7 @@ fn smallest(act: &mut Act) {
     }
 }
 
-fn smaller(act: &mut Act) {
+pub(crate) fn smaller(act: &mut Act) {
     match act {
         Act::Write { sectors, .. }
         | Act::Read { sectors, .. }

@@ -17,14 +17,14 @@ use crate::disk::{Latency, Silent};
 use crate::ledger::Crash;
 use crate::plan::{Class, Plan};
 use crate::run::recipe;
-use crate::script::{Act, Line, Mode, Script, Setup, Weather};
+use crate::script::{Act, Line, Mode, Pace, Script, Setup, Weather};
 
 /// How large runs are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// At most 6 disks of 64 chunks of 4 KiB, 200 requests, 3 faults and one crash.
     Small,
-    /// 12 disks of 4,096 chunks, 2,000 requests, rebuilds and scrubs.
+    /// At most 12 disks of 4,096 chunks of 4 KiB, 2,000 requests, 8 faults and 4 crashes.
     Medium,
 }
 
@@ -102,7 +102,46 @@ pub fn planned(plan: &Plan, seed: u64) -> Script {
     let lines = draw.lines(&setup, &weather);
     let mut script = Script { notes: Vec::new(), setup, weather, lines };
     guard(&mut script, plan, Rng::stream(seed, GUARD));
+    throttle(&mut script, plan, Rng::stream(seed, PACE));
     script
+}
+
+/// The stream of what has to do with the pace of passes.
+const PACE: u64 = 2;
+
+/// Slows passes down in one run of three; in some of these a crash is aimed at a rebuild: so much
+/// time passes before it that the rebuild has come to a certain share of its way.
+fn throttle(script: &mut Script, plan: &Plan, mut rng: Rng) {
+    if rng.below(3) > 0 {
+        return;
+    }
+    let busy = 64 << rng.below(8);
+    script.weather.pace = Pace { busy, idle: busy << rng.below(6) };
+    let acts = || script.lines.iter().map(|line| line.act);
+    let cut = acts().position(|act| matches!(act, Act::Cut { .. }));
+    let faults = acts().filter(|act| act.is_fault() && !matches!(act, Act::Cut { .. })).count();
+    let most = plan.faults.most.unwrap_or_else(|| plan.profile.most_faults());
+    let wanted = |class| plan.faults.weight(class) != Some(0);
+    let Some(cut) = cut.filter(|_| {
+        let room = (faults as u64) < most && script.setup.level.is_redundant();
+        room && wanted(Class::FailMember) && wanted(Class::AddDisk) && rng.below(2) == 0
+    }) else {
+        return;
+    };
+    let disk = rng.below(script.setup.members as u64) as usize;
+    script.lines[cut].after_us = rebuild_us(script, rng.below(112));
+    for act in [Act::AddDisk, Act::FailMember { disk }] {
+        script.lines.insert(cut, Line { after_us: 0, act });
+    }
+}
+
+/// How long a rebuild takes until it has come to this share of its way, in percent.
+fn rebuild_us(script: &Script, percent: u64) -> u64 {
+    let Pace { busy, idle } = script.weather.pace;
+    let kib = script.setup.disk_sectors * percent / 200;
+    // The array counts as used for a tenth of a second after the last request.
+    let at_first = kib.min(u64::from(busy) / 10);
+    at_first * 1_000_000 / u64::from(busy) + (kib - at_first) * 1_000_000 / u64::from(idle)
 }
 
 /// The stream of what has to do with guards, apart from everything else: a plan without them draws
@@ -244,7 +283,8 @@ impl Draw<'_> {
         let least = self.rng.below(4) as u32;
         let most = least + self.rng.below(12) as u32;
         let deadline_ms = if self.one_in(4) { 50 } else { 0 };
-        Weather { seed, mode, latency: Latency { least, most }, deadline_ms }
+        let (latency, pace) = (Latency { least, most }, Pace::default());
+        Weather { seed, mode, latency, deadline_ms, pace }
     }
 
     fn mix(&mut self, array_sectors: u64) -> Mix {

@@ -86,7 +86,7 @@ pub(crate) struct SimShrinkArgs {
     pub(crate) trace: PathBuf,
 }
 
-// Without options both tables.
+// Without options all tables.
 #[derive(Debug, Args)]
 pub(crate) struct SimTableArgs {
     /// What each level makes of each fault
@@ -95,6 +95,12 @@ pub(crate) struct SimTableArgs {
     /// What one partial fault does under each integrity scheme
     #[arg(long)]
     pub(crate) schemes: bool,
+    /// Which sets of disks take data with them
+    #[arg(long)]
+    pub(crate) losses: bool,
+    /// What a power cut can leave of a write
+    #[arg(long)]
+    pub(crate) images: bool,
 }
 
 #[derive(Debug, Args)]

@@ -61,6 +61,8 @@ pub(crate) struct SimShrink {
 pub(crate) struct SimTable {
     pub(crate) faults: bool,
     pub(crate) schemes: bool,
+    pub(crate) losses: bool,
+    pub(crate) images: bool,
 }
 
 #[derive(Debug)]
@@ -111,9 +113,14 @@ impl From<SimVerb> for Sim {
             SimVerb::Shrink(SimShrinkArgs { trace, output, budget }) => {
                 Self::Shrink(SimShrink { trace, output: output.into(), budget })
             }
-            SimVerb::Table(SimTableArgs { faults, schemes }) => {
-                let both = !faults && !schemes;
-                Self::Table(SimTable { faults: faults || both, schemes: schemes || both })
+            SimVerb::Table(SimTableArgs { faults, schemes, losses, images }) => {
+                let all = ![faults, schemes, losses, images].contains(&true);
+                Self::Table(SimTable {
+                    faults: faults || all,
+                    schemes: schemes || all,
+                    losses: losses || all,
+                    images: images || all,
+                })
             }
             SimVerb::Merge(SimMergeArgs { directory, expect, output }) => {
                 Self::Merge(SimMerge { directory, expect, output })

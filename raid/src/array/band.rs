@@ -479,12 +479,11 @@ impl<X: Defects> Array<X> {
     }
 
     /// There is no room to mark the region, so nothing is written.
-    pub(super) fn refuse_band(&mut self, key: Key) {
-        let (sector, sectors) = self.array_range(key);
-        let (fault, slots) = (Fault::Full, Vec::new());
+    pub(super) fn refuse_band(&mut self, key: Key, fault: Fault) {
+        let ((sector, sectors), slots) = (self.array_range(key), Vec::new());
         self.events.push_back(Event::RangeFailed { sector, sectors, write: true, fault, slots });
         self.end_write_of(key);
-        self.finish_band(key, Err(Fault::Full));
+        self.finish_band(key, Err(fault));
     }
 
     pub(super) fn end_write_of(&mut self, key: Key) {

@@ -31,6 +31,8 @@ use crate::superblock::{Resync, Role, Timestamp};
 pub(crate) struct Meta {
     wanted: u64,
     durable: u64,
+    /// Not one member took an update: what it was to say is nowhere, whatever `durable` says.
+    lost: bool,
     phase: Phase,
     events: u64,
     /// What the metadata shall say: nothing is in flight.
@@ -71,6 +73,7 @@ impl Meta {
         Self {
             wanted: 0,
             durable: 0,
+            lost: false,
             phase: Phase::Idle,
             events,
             clean,
@@ -104,6 +107,17 @@ impl Meta {
     /// The newest generation on disk.
     pub(super) const fn durable(&self) -> u64 {
         self.durable
+    }
+
+    /// Whether a generation is on disk for certain: a write that goes ahead of it would not be known
+    /// of after a crash.
+    pub(super) const fn is_on_record(&self, generation: u64) -> bool {
+        generation <= self.durable && !self.lost
+    }
+
+    /// Whether an update was lost on all members. The array is broken then and takes no writes.
+    pub(super) const fn is_lost(&self) -> bool {
+        self.lost
     }
 
     pub(super) const fn events(&self) -> u64 {
@@ -360,6 +374,7 @@ impl<X: Defects> Array<X> {
         let news = generation > self.meta.durable;
         self.meta.durable = generation;
         if news && written == 0 {
+            self.meta.lost = true;
             self.metadata_is_lost();
         }
     }

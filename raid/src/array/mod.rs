@@ -721,7 +721,7 @@ impl<X: Defects> Array<X> {
     }
 
     fn gate_open(&self, ticket: u64, generation: u64) -> bool {
-        (generation <= self.meta.durable() || self.defects.has(Defect::DirtyMarkNotAwaited))
+        (self.meta.is_on_record(generation) || self.defects.has(Defect::DirtyMarkNotAwaited))
             && (self.intent.as_ref().is_none_or(|intent| ticket <= intent.durable())
                 || self.defects.has(Defect::BitNotAwaited))
     }
@@ -734,7 +734,9 @@ impl<X: Defects> Array<X> {
                 if self.gate_open(ticket, generation) {
                     self.ready.push_back(unit);
                 } else if refused {
-                    self.refuse(unit);
+                    self.refuse(unit, Fault::Full);
+                } else if self.meta.is_lost() {
+                    self.refuse(unit, Fault::Gone);
                 } else {
                     self.gated.push((unit, ticket, generation));
                 }
@@ -747,11 +749,11 @@ impl<X: Defects> Array<X> {
         }
     }
 
-    /// A write whose region cannot be marked is not begun.
-    fn refuse(&mut self, unit: Unit) {
+    /// A write whose region cannot be marked, or of which no superblock would tell, is not begun.
+    fn refuse(&mut self, unit: Unit, fault: Fault) {
         match unit {
-            Unit::Piece(key) => self.refuse_piece(key),
-            Unit::Band(key) => self.refuse_band(key),
+            Unit::Piece(key) => self.refuse_piece(key, fault),
+            Unit::Band(key) => self.refuse_band(key, fault),
             Unit::Window(_) => unreachable!("windows do not wait at the gate"),
         }
     }

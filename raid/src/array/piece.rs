@@ -572,13 +572,13 @@ impl<X: Defects> Array<X> {
         listed
     }
 
-    /// There is no room to mark the region, so nothing is written.
-    pub(super) fn refuse_piece(&mut self, key: Key) {
+    /// The region cannot be marked, so nothing is written.
+    pub(super) fn refuse_piece(&mut self, key: Key, fault: Fault) {
         let (sector, sectors) = (self.pieces[key].sector, self.pieces[key].sectors);
-        let (fault, slots) = (Fault::Full, Vec::new());
+        let slots = Vec::new();
         self.events.push_back(Event::RangeFailed { sector, sectors, write: true, fault, slots });
         self.end_write(sector, sector + sectors);
-        self.finish_piece(key, Err(Fault::Full));
+        self.finish_piece(key, Err(fault));
     }
 
     fn write_fault(&self, key: Key) -> Fault {

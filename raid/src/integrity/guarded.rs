@@ -189,6 +189,7 @@ impl Guard {
             if self.scheme.mirrors_versions() {
                 // At once: what is written beside it carries this version.
                 let mut versions = self.versions.borrow_mut();
+                versions.begin(blocks.clone());
                 for (block, version) in blocks.clone().zip(version..) {
                     versions.learn(self.member, block, version);
                 }
@@ -251,6 +252,10 @@ impl Guard {
 
     /// Lets writes go whose regions are open by now, and writes the map if it has to change.
     fn open_regions(&mut self) {
+        if self.regions.is_held() {
+            let versions = self.versions.borrow();
+            self.regions.close(|blocks| versions.is_busy(blocks));
+        }
         let blocked = std::mem::take(&mut self.blocked);
         for key in blocked {
             if self.regions.are_open(&self.works[key].step) {
@@ -352,7 +357,8 @@ impl Guard {
             Phase::ReadingBack { images, tries } => self.compare(key, fault, images, tries),
             Phase::Flushing { since } => {
                 if fault.is_none() {
-                    self.regions.flushed(since);
+                    let versions = self.versions.borrow();
+                    self.regions.flushed(since, |blocks| versions.is_busy(blocks));
                 }
                 self.finish(key, fault.map_or(Ok(()), Err));
             }
@@ -377,7 +383,13 @@ impl Guard {
 
     /// A step of a write is over.
     fn end_write(&mut self, key: Key, result: Result<(), Fault>) {
-        self.regions.end(&self.works[key].step);
+        let Work { step, blocks, .. } = &self.works[key];
+        self.regions.end(step);
+        if self.scheme.mirrors_versions() {
+            // Of what comes after a step that failed nothing will land either.
+            let end = if result.is_ok() { step.end } else { blocks.end };
+            self.versions.borrow_mut().end(step.start..end);
+        }
         match result {
             Ok(()) => self.step(key),
             Err(_) => self.finish(key, result),

@@ -2,7 +2,8 @@
 //!
 //! Before the first write into a region its bit is set on the device, durably; when a flush has
 //! covered every write into it the bit goes. After an unclean end the set bits say where blocks
-//! and seals may disagree for an innocent reason. One sector holds all bits, so that the map
+//! and seals may disagree for an innocent reason. Where seals speak of other members' blocks, a bit
+//! stays until those are written as well: their own bit may not have been set. One sector holds all bits, so that the map
 //! itself lands whole or not at all; only one write of it is ever on its way.
 
 use std::ops::Range;
@@ -86,6 +87,10 @@ pub(super) struct Regions {
     regions: Vec<Region>,
     /// Counts ends of writes.
     time: u64,
+    /// Writes that ended until then are durable.
+    covered: u64,
+    /// Some region could be closed but for what is on its way elsewhere.
+    held: bool,
 }
 
 impl Regions {
@@ -94,7 +99,8 @@ impl Regions {
         let blocks_each = blocks.div_ceil(BITS).max(1);
         let regions = vec![Region::default(); blocks.div_ceil(blocks_each) as usize];
         let none = Bits::default();
-        Self { blocks_each, durable: none, writing: None, wanted: none, regions, time: 0 }
+        let (durable, writing, wanted) = (none, None, none);
+        Self { blocks_each, durable, writing, wanted, regions, time: 0, covered: 0, held: false }
     }
 
     /// Blocks of the regions that are open in `bits`.
@@ -138,10 +144,29 @@ impl Regions {
         self.time
     }
 
-    /// A flush submitted at `time` has ended well: regions quiet since then can be closed.
-    pub(super) fn flushed(&mut self, time: u64) {
+    /// A flush submitted at `time` has ended well: regions quiet since then can be closed, unless
+    /// they are `busy` elsewhere.
+    pub(super) fn flushed(&mut self, time: u64, busy: impl Fn(Range<u64>) -> bool) {
+        self.covered = self.covered.max(time);
+        self.close(busy);
+    }
+
+    /// Whether some region waits for what is on its way elsewhere.
+    pub(super) const fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Closes what a flush has covered and is no longer `busy` elsewhere.
+    pub(super) fn close(&mut self, busy: impl Fn(Range<u64>) -> bool) {
+        self.held = false;
         for (number, region) in (0..).zip(&self.regions) {
-            if region.writes == 0 && region.last <= time {
+            let quiet = region.writes == 0 && region.last <= self.covered;
+            if !quiet || !self.wanted.has(number) {
+                continue;
+            }
+            if busy(number * self.blocks_each..(number + 1) * self.blocks_each) {
+                self.held = true;
+            } else {
                 self.wanted.clear(number);
             }
         }
@@ -193,11 +218,27 @@ mod tests {
         assert!(regions.are_open(&(3..5)));
         let early = regions.time();
         regions.end(&(3..5));
-        regions.flushed(early);
+        regions.flushed(early, |_| false);
         assert_eq!(regions.write(), None, "the flush came before the write had ended");
-        regions.flushed(regions.time());
+        regions.flushed(regions.time(), |_| false);
         assert_eq!(regions.write(), Some(Bits::default()));
         assert!(!regions.are_open(&(3..5)), "a map without them is on its way");
+    }
+
+    #[test]
+    fn a_region_stays_open_while_others_write_beside_it() {
+        let mut regions = Regions::new(100);
+        regions.begin(&(3..5));
+        regions.write();
+        regions.written(true);
+        regions.end(&(3..5));
+        regions.flushed(regions.time(), |blocks| blocks.contains(&4));
+        assert!(regions.is_held() && regions.are_open(&(4..5)));
+        assert!(regions.write().is_some(), "block 3 is nobody's business any more");
+        regions.written(true);
+        regions.close(|_| false);
+        assert!(!regions.is_held());
+        assert_eq!(regions.write(), Some(Bits::default()), "no second flush is needed");
     }
 
     #[test]

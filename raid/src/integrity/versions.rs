@@ -1,10 +1,16 @@
-//! What a set of members knows of its blocks' versions.
+//! What a set of members knows of its blocks' versions, and which of them are still on their way.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// The newest version known of each block of each member.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
     /// By member, then by block.
     members: Vec<Vec<u64>>,
+    /// Writes on their way to a block, of all members together. Seals written meanwhile beside it
+    /// speak of a version that is on no device yet.
+    in_flight: BTreeMap<u64, u32>,
 }
 
 impl Versions {
@@ -14,6 +20,29 @@ impl Versions {
 
     pub(super) fn forget(&mut self) {
         self.members.iter_mut().for_each(|versions| versions.fill(0));
+    }
+
+    /// A write of these blocks has begun on some member.
+    pub(super) fn begin(&mut self, blocks: Range<u64>) {
+        for block in blocks {
+            *self.in_flight.entry(block).or_default() += 1;
+        }
+    }
+
+    /// A write of these blocks has ended on some member, one way or the other.
+    pub(super) fn end(&mut self, blocks: Range<u64>) {
+        for block in blocks {
+            let writes = self.in_flight.get_mut(&block).expect("a write that ends has begun");
+            *writes -= 1;
+            if *writes == 0 {
+                self.in_flight.remove(&block);
+            }
+        }
+    }
+
+    /// Whether a write of any of these blocks is on its way on some member.
+    pub(super) fn is_busy(&self, blocks: Range<u64>) -> bool {
+        self.in_flight.range(blocks).next().is_some()
     }
 
     /// Some seal says that this version exists.

@@ -7,6 +7,7 @@
 //! same before and after the resync, and then the members agree.
 
 use holdfast_core::block::MemDisk;
+use holdfast_raid::layout::Layout;
 use holdfast_raid::{Config, Options};
 
 use super::{BASE, SECTOR, contents, disagreement, sim_disks};
@@ -70,6 +71,26 @@ impl CrashCase {
             self.recover(image).map_err(|what| format!("image {number}: {what}"))?;
         }
         Ok(tally)
+    }
+
+    /// In how many images a sector that nobody has written to comes out wrong when the disk it
+    /// lives on is lost besides, and the array is started with force.
+    pub fn rebuilt_wrongly(&self, sector: u64) -> Result<usize, String> {
+        let layout = self.recipe.geometry().expect("a layout the engine knows");
+        let Layout::Parity(parity) = &layout else { return Ok(0) };
+        let (stripe, data, _) = parity.locate(sector);
+        let lost = parity.stripe(stripe).data_slot(data) as usize;
+        let mut wrong = 0;
+        for mut image in every_image(&self.history()) {
+            image.remove(lost);
+            let disks: Vec<MemDisk> = image.into_iter().map(MemDisk::from_bytes).collect();
+            let config = Config { auto_sync: false, ..Config::default() };
+            let mut rig = Rig::open(disks, config, true).map_err(|error| error.to_string())?;
+            let seen = rig.read(sector as usize * SECTOR, SECTOR);
+            let seen = seen.map_err(|fault| format!("cannot be read: {fault}"))?;
+            wrong += usize::from(seen != contents(BASE, sector, 1));
+        }
+        Ok(wrong)
     }
 
     /// The disks when everything has been answered.

@@ -25,10 +25,11 @@ impl<X: Defects> Run<'_, X> {
         doubt.extend(self.damage.was_at_risk());
         self.believe();
         let claims = self.claims();
-        if self.within() && self.exceeds(&claims, &[], &doubt) {
+        if self.within() && self.exceeds(&claims.on_record(&self.fresh), &[], &doubt) {
             self.marks.meet(Mark::CutSpared);
             return Ok(());
         }
+        self.fresh.clear();
         self.note_crash(crash, &claims);
         self.note_situation(crash.into());
         self.tell(|| format!("! {crash:?}"));
@@ -143,8 +144,13 @@ impl<X: Defects> Run<'_, X> {
             format!("= assembled: resync from {:?}, members {members:?}", status.resync_from)
         });
         self.array = Some(Assembled::new(array, disks));
+        // What was hit while the layer came up may have been believed, too.
+        self.layer_goes_down();
         let claims = self.claims();
         self.damage.believe_disks(&claims);
+        if self.nobody_knows_better() {
+            self.damage.all_wild();
+        }
         self.reassess();
         let unused = |claims: &Claims, disk: usize| {
             !claims.servers.iter().flatten().any(|server| server.disk == disk)
@@ -157,6 +163,15 @@ impl<X: Defects> Run<'_, X> {
             self.marks.meet(Mark::StaleThere);
         }
         Ok(())
+    }
+
+    /// Whether the array has been assembled from members that missed something, and everybody who
+    /// could have told it is gone.
+    fn nobody_knows_better(&mut self) -> bool {
+        let members = self.array().status().members;
+        let knows = |disk: usize| !self.damage.is_lost(disk) && !self.disk(disk).is_gone();
+        let witness = (0..self.disks()).any(|disk| members[disk].slot.is_some() && knows(disk));
+        !witness && self.rows.tolerance() > 0
     }
 
     pub(super) fn disk(&self, disk: usize) -> &SimDisk {

@@ -18,11 +18,13 @@ use super::{Mark, Oracle, Run, Step};
 use crate::content::SECTOR;
 use crate::disk::SimDisk;
 use crate::ledger::Crash;
+use crate::rows::RowSet;
 
 /// Sectors read at once.
 const STRIDE: u64 = 128;
 
-/// Virtual time in which an array must be marked clean and have nothing left to do.
+/// Virtual time in which an array must be marked clean and have nothing left to do, beside the time
+/// that a throttled pass takes.
 const IDLE_WITHIN: Duration = Duration::from_secs(60);
 
 impl<X: Defects> Run<'_, X> {
@@ -86,34 +88,38 @@ impl<X: Defects> Run<'_, X> {
     /// it finds differences: which half is right is not for it to decide.
     fn check_everything(&mut self) -> Step {
         let bad = |m: &MemberStatus| m.bad_sectors > 0 || m.state == MemberState::Rebuilding;
-        let intact = !self.array().status().members.iter().any(bad);
+        let unreadable = (0..self.disks()).any(|disk| self.disk(disk).has_bad_sectors());
+        let intact = !unreadable && !self.array().status().members.iter().any(bad);
         // Where nothing silent was done there are no differences, which is seen elsewhere.
         let watched = intact && self.silenced && self.scheme() == Scheme::None;
-        let before = if watched { self.data_of_all() } else { Vec::new() };
+        // On a disk that is out of service late writes may still land.
+        let serving: Vec<usize> =
+            self.claims().servers.iter().flatten().map(|server| server.disk).collect();
+        let before = if watched { self.data_of(&serving) } else { Vec::new() };
         self.pass(Action::Check { locate: false })?;
         self.settle()?;
-        if watched && before != self.data_of_all() {
+        if watched && before != self.data_of(&serving) {
             let detail = "a check has changed what members hold".to_owned();
             return self.violation(Oracle::Untouched, detail);
         }
         Ok(())
     }
 
-    /// What the members' data areas hold.
-    fn data_of_all(&mut self) -> Vec<Vec<u8>> {
+    /// What the data areas of these disks hold.
+    fn data_of(&mut self, disks: &[usize]) -> Vec<Vec<u8>> {
         let sectors = self.script.setup.disk_sectors;
         let members = self.array().status().members;
-        let data = |(disk, member): (usize, &MemberStatus)| {
-            let first = member.data_offset as usize * SECTOR;
+        let data = |&disk: &usize| {
+            let first = members[disk].data_offset as usize * SECTOR;
             let image = self.disk(disk).image();
             let end = (first + sectors as usize * SECTOR).min(image.len());
             image[first.min(end)..end].to_vec()
         };
-        members.iter().enumerate().map(data).collect()
+        disks.iter().map(data).collect()
     }
 
     fn become_idle(&mut self) -> Step {
-        let end = self.clock.time() + IDLE_WITHIN;
+        let end = self.clock.time() + IDLE_WITHIN + self.slowest_pass();
         self.pump_until(end)?;
         let status = self.array().status();
         let idle = status.sync.is_none() && self.array().is_quiet();
@@ -135,6 +141,12 @@ impl<X: Defects> Run<'_, X> {
             return self.violation(Oracle::Needless, detail);
         }
         Ok(())
+    }
+
+    /// How long a pass over everything takes while somebody uses the array.
+    fn slowest_pass(&self) -> Duration {
+        let kib = self.script.setup.disk_sectors * self.script.setup.members as u64 / 2;
+        Duration::from_secs(kib / u64::from(self.script.weather.pace.busy))
     }
 
     fn judge_members(&mut self) -> Step {
@@ -175,7 +187,13 @@ impl<X: Defects> Run<'_, X> {
         let array = self.array.take().expect("it has just stopped");
         let mut disks: Vec<SimDisk> =
             array.into_devices().into_iter().map(Guarded::into_inner).collect();
-        if !self.damage.is_exceeded() {
+        if self.damage.is_exceeded() {
+            // An array that has given up flushes nothing: what was in flight is so once more.
+            let mut doubt = RowSet::none(self.rows.count());
+            self.ledger.rows_in_doubt(&self.rows, Crash::PowerCut, &mut doubt);
+            doubt.extend(self.damage.was_at_risk());
+            self.damage.put_at_risk(&doubt);
+        } else {
             self.ledger.flushed_all();
         }
         let mut rng = Rng::new(self.pulse.hash());

@@ -9,6 +9,7 @@ use holdfast_core::block::BlockDevice;
 use holdfast_raid::Defects;
 use holdfast_raid::integrity::{BLOCK_SECTORS, Guarded, Scheme};
 use holdfast_raid::layout::Place;
+use holdfast_raid::status::MemberState;
 
 use super::Run;
 use crate::disk::SimDisk;
@@ -62,16 +63,22 @@ impl<X: Defects> Run<'_, X> {
 
     /// Silent faults strike when something is written; what is lost has to be looked at then.
     pub(super) fn notice_silent_faults(&mut self) {
+        self.struck = 0;
         if !self.lurking {
             return;
         }
-        let mut struck = false;
         for disk in 0..self.disks() {
-            struck |= self.disk_mut(disk).take_struck();
+            self.struck += usize::from(self.disk_mut(disk).take_struck());
         }
-        if struck {
+        if self.struck > 0 {
             self.reassess();
         }
+    }
+
+    /// Whether what has been struck just now, with what is missing, is more than rows bear.
+    pub(super) fn is_struck_too_hard(&self) -> bool {
+        let missing = self.claims().servers.iter().filter(|server| server.is_none()).count();
+        self.struck > 0 && self.struck + missing > self.rows.tolerance() as usize
     }
 
     /// The layer goes down. Rows hit by a silent fault since it came up may be believed as they
@@ -80,19 +87,18 @@ impl<X: Defects> Run<'_, X> {
         if self.scheme() == Scheme::None {
             return;
         }
-        let claims = self.claims();
-        for disk in 0..self.disks() {
+        let members = self.array().status().members;
+        for (disk, member) in members.iter().enumerate() {
             let shape = self.array().device_mut(disk).shape();
             let sectors = self.disk_mut(disk).take_once_unsound();
-            let servers = claims.servers.iter().enumerate();
-            let mut serving = servers.filter_map(|(slot, server)| Some((slot, (*server)?)));
-            let Some((slot, server)) = serving.find(|(_, server)| server.disk == disk) else {
+            // A member that failed just now may be back: its failure is not on record yet.
+            let Some(slot) = member.slot.filter(|_| member.state != MemberState::Stale) else {
                 continue;
             };
             let blocks = sectors.into_iter().filter_map(|sector| shape.block_at(sector));
             for sector in blocks.flat_map(|block| (block * BLOCK_SECTORS..).take(8)) {
-                let Some(sector) = sector.checked_sub(server.data_offset) else { continue };
-                let row = self.rows.at(Place { slot: slot as u32, sector });
+                let Some(sector) = sector.checked_sub(member.data_offset) else { continue };
+                let row = self.rows.at(Place { slot, sector });
                 if let Some(row) = row.filter(|row| *row < self.rows.count()) {
                     self.damage.make_wild(row);
                 }

@@ -54,7 +54,8 @@ impl<X: Defects> Run<'_, X> {
                     return self.violation(Oracle::Needless, "the array gives up".to_owned());
                 }
             }
-            Event::MemberInSync { .. } => {
+            Event::MemberInSync { member, .. } => {
+                self.fresh.insert(*member);
                 self.marks.meet(Mark::Rebuilt);
                 self.rebuilt_at = Some(self.pulse.steps());
             }

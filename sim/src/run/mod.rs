@@ -78,6 +78,11 @@ pub fn narrate(script: &Script) -> (Verdict, Vec<String>) {
     carry_out(script, Sound, Some(Vec::new()))
 }
 
+/// The same against an engine with planted defects.
+pub fn narrate_with<X: Defects>(script: &Script, defects: X) -> (Verdict, Vec<String>) {
+    carry_out(script, defects, Some(Vec::new()))
+}
+
 fn carry_out<X: Defects>(
     script: &Script,
     defects: X,
@@ -132,12 +137,16 @@ struct Run<'s, X: Defects> {
     lying: bool,
     /// A silent fault that a guard will notice is yet to strike.
     lurking: bool,
+    /// Disks that one has struck just now: it may be healed again before anybody looks.
+    struck: usize,
     cut: Option<(Crash, u64)>,
     /// Counts assemblies.
     life: u32,
     line: usize,
     marks: Marks,
     grid: Grid,
+    /// Disks rebuilt to their end, which their metadata may not say yet.
+    fresh: BTreeSet<usize>,
     /// When a rebuild came to its end, in answers of disks.
     rebuilt_at: Option<u64>,
     answers: Completions,
@@ -179,11 +188,13 @@ impl<'s, X: Defects> Run<'s, X> {
             silenced: false,
             lying: false,
             lurking: false,
+            struck: 0,
             cut: None,
             life: 0,
             line: 0,
             marks: Marks::default(),
             grid: Grid::default(),
+            fresh: BTreeSet::new(),
             rebuilt_at: None,
             answers: Vec::new(),
             story: None,
@@ -238,6 +249,9 @@ impl<'s, X: Defects> Run<'s, X> {
         let mut answers = std::mem::take(&mut self.answers);
         self.array().poll(now, &mut answers);
         self.notice_silent_faults();
+        if !self.fresh.is_empty() && self.array().array().is_recorded() {
+            self.fresh.clear();
+        }
         for event in self.array().take_events() {
             self.reported(&event)?;
         }

@@ -1,5 +1,7 @@
 //! The acts of a script, one by one.
 
+use holdfast_core::block::BlockDevice;
+use holdfast_core::time::Clock;
 use holdfast_raid::array::AddMember;
 use holdfast_raid::integrity::{self, Guarded, Scheme};
 use holdfast_raid::superblock::Uuid;
@@ -51,12 +53,28 @@ impl<X: Defects> Run<'_, X> {
         }
         self.layer_goes_down();
         let array = self.array.take().expect("it has just stopped");
-        let disks = array.into_devices().into_iter().map(Guarded::into_inner).collect();
+        let mut disks: Vec<SimDisk> =
+            array.into_devices().into_iter().map(Guarded::into_inner).collect();
+        self.let_strays_land(&mut disks);
         if !self.damage.is_exceeded() {
             self.ledger.flushed_all();
         }
         self.life += 1;
         self.assemble(disks)
+    }
+
+    /// What the array had given up may still be on its way: whoever opens the disks next finds them
+    /// idle.
+    fn let_strays_land(&mut self, disks: &mut [SimDisk]) {
+        let fuse = self.pulse.restore();
+        let mut strays = Vec::new();
+        for disk in disks {
+            while let Some(at) = disk.poll_at() {
+                self.clock.wait(Some(at));
+                disk.poll(self.clock.time(), &mut strays);
+            }
+        }
+        fuse.into_iter().for_each(|left| self.pulse.light_fuse(left));
     }
 
     /// Starts a pass over everything; one that is running already goes on.
@@ -178,15 +196,19 @@ impl<X: Defects> Run<'_, X> {
             Act::Corrupt { disk, sector, sectors } => {
                 let disk = disk % self.disks();
                 let (start, end) = self.spot(disk, sector, sectors);
+                self.excused[disk] = true;
                 let range = self.array().device_mut(disk).shape().device_range(start..end);
                 self.disk_mut(disk).corrupt(range);
             }
             Act::Silent { disk, silent } => {
                 let disk = disk % self.disks();
+                // A guard, or a superblock that was hit, may notice after all.
+                self.excused[disk] = true;
                 self.disk_mut(disk).set_silent(silent);
             }
             Act::Lie { disk } => {
                 let disk = disk % self.disks();
+                self.excused[disk] = true;
                 self.lying = true;
                 self.disk_mut(disk).set_lying(true);
             }

@@ -171,7 +171,7 @@ impl<X: Defects> Run<'_, X> {
         let excused = |sector| self.damage.expect(self.rows.of(sector)) != Expect::MustOk;
         let broken = self.damage.is_exceeded();
         let lost = range.clone().any(excused);
-        if lost || write && (broken || self.room_is_short) {
+        if lost || self.is_struck_too_hard() || write && (broken || self.room_is_short) {
             self.marks.meet(Mark::HonestError);
             return Ok(());
         }

@@ -37,12 +37,13 @@ pub fn recipe(setup: &Setup) -> Recipe {
 
 /// How the array of a script behaves.
 pub(super) fn config(script: &Script) -> Config {
-    let deadline = script.weather.deadline_ms;
+    let (deadline, pace) = (script.weather.deadline_ms, script.weather.pace);
     Config {
         // A member with many bad sectors may fail; within tolerance that would be one too many.
         max_read_errors: if script.weather.mode == Mode::Within { u32::MAX } else { 20 },
         sync_window_bytes: 64 << 10,
-        sync_speed_min: 8 << 20,
+        sync_speed_min: u64::from(pace.busy) << 10,
+        sync_speed_max: u64::from(pace.idle) << 10,
         member_deadline: (deadline > 0).then(|| Duration::from_millis(deadline)),
         late_write: LateWrite::FailMember,
         ..Config::default()

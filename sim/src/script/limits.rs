@@ -16,6 +16,8 @@ const MOST_SECTORS: u64 = 1 << 22;
 const MOST: u64 = 1 << 40;
 /// Ticks of a latency, factors of slowness.
 const MOST_TIMES: u32 = 10_000;
+/// KiB a second: the slowest pass over the largest disks still ends within a week.
+const LEAST_PACE: u32 = 8;
 /// A week.
 const MOST_MILLISECONDS: u64 = 7 * 24 * 3600 * 1000;
 
@@ -62,6 +64,10 @@ impl Weather {
         }
         if self.deadline_ms > MOST_MILLISECONDS {
             return Err(format!("deadline={}: at most {MOST_MILLISECONDS}", self.deadline_ms));
+        }
+        let (busy, idle) = (self.pace.busy, self.pace.idle);
+        if busy < LEAST_PACE || idle < busy {
+            return Err(format!("pace={busy}..{idle}: at least {LEAST_PACE}, the slower first"));
         }
         Ok(())
     }
@@ -113,6 +119,8 @@ mod tests {
             ("latency=1..9", "latency=9..1", "latency"),
             ("latency=1..9", "latency=1..4294967295", "latency"),
             ("deadline=0", "deadline=18446744073709551615", "deadline"),
+            ("deadline=0", "deadline=0 pace=0..9", "pace"),
+            ("deadline=0", "deadline=0 pace=99..9", "pace"),
             ("read 0 8", "latent 0 0 18446744073709551615", "event 0"),
             ("read 0 8", "slow 0 4294967295", "event 0"),
             ("+0 read", "+18446744073709551615 read", "event 0"),

@@ -4,21 +4,50 @@
 use holdfast_raid::integrity::Scheme;
 use holdfast_sim::table::faults::{self, COLUMNS, Seen};
 use holdfast_sim::table::schemes::{self, Partial, expected};
+use holdfast_sim::table::{images, losses};
 use serde::Serialize;
 
 use super::{count, exit};
 use crate::config::SimTable;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome};
 use crate::report::Report;
 use crate::table::lay_out;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Answer {
     agrees: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     faults: Option<Vec<FaultCell>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schemes: Option<Vec<SchemeCell>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    losses: Option<Vec<LossCell>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images: Option<Vec<ImageRow>>,
+}
+
+#[derive(Debug, Serialize)]
+struct LossCell {
+    array: &'static str,
+    lost: u32,
+    sets: u32,
+    fatal: u32,
+    expected: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct ImageRow {
+    what: &'static str,
+    seen: Counted,
+    expected: Counted,
+}
+
+#[derive(Debug, Serialize)]
+struct Counted {
+    images: usize,
+    consistent: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wrong: Option<usize>,
 }
 
 #[derive(Debug, Serialize)]
@@ -42,34 +71,49 @@ struct SchemeCell {
 
 /// Fills the tables in and compares.
 pub(super) fn run(config: &SimTable, report: &Report) -> Outcome {
-    let faults = config.faults.then(faults::fill);
-    let schemes = config.schemes.then(|| schemes::fill(1));
+    let mut answer = Answer::default();
     let mut differences = 0;
-    if let Some(cells) = &faults {
-        report.line("each level, one fault:");
-        fault_lines(cells).iter().for_each(|line| report.line(line));
-        differences += cells.iter().filter(|cell| cell.seen != cell.expected).count();
+    let mut say = |title: String, lines: Vec<String>, different: usize| {
+        report.line(title);
+        lines.iter().for_each(|line| report.line(line));
+        report.line("");
+        differences += different;
+    };
+    if config.faults {
+        let cells = faults::fill();
+        let different = cells.iter().filter(|cell| cell.seen != cell.expected).count();
+        say("each level, one fault:".to_owned(), fault_lines(&cells), different);
+        answer.faults = Some(cells.iter().map(FaultCell::from).collect());
     }
-    if let Some(cells) = &schemes {
+    if config.schemes {
+        let cells = schemes::fill(1);
         let runs = count(cells.iter().map(|cell| cell.runs).sum(), "run");
-        if faults.is_some() {
-            report.line("");
-        }
-        report.line(format!("raid5 of 3 under each integrity scheme, one partial fault, {runs}:"));
-        scheme_lines(cells).iter().for_each(|line| report.line(line));
-        differences += cells.iter().filter(|cell| !cell.agrees()).count();
+        let different = cells.iter().filter(|cell| !cell.agrees()).count();
+        let title = format!("raid5 of 3 under each integrity scheme, one partial fault, {runs}:");
+        say(title, scheme_lines(&cells), different);
+        answer.schemes = Some(cells.iter().map(SchemeCell::from).collect());
     }
-    report.line("");
+    if config.losses {
+        let cells = losses::fill();
+        let different = cells.iter().filter(|cell| cell.fatal != cell.expected).count();
+        let title = "eight disks, of all sets of so many lost those that take data with them:";
+        say(title.to_owned(), loss_lines(&cells), different);
+        answer.losses = Some(cells.iter().map(LossCell::from).collect());
+    }
+    if config.images {
+        let rows = images::fill().map_err(Failure::error)?;
+        let different = rows.iter().filter(|row| row.seen != row.expected).count();
+        let title = "what a power cut can leave of a write that is not flushed:";
+        say(title.to_owned(), image_lines(&rows), different);
+        answer.images = Some(rows.iter().map(ImageRow::from).collect());
+    }
     report.line(match differences {
         0 => "every cell is what the fault model says".to_owned(),
         some => format!("{} not what the fault model says", is_or_are(some)),
     });
-    report.answer(&Answer {
-        agrees: differences == 0,
-        faults: faults.map(|cells| cells.iter().map(FaultCell::from).collect()),
-        schemes: schemes.map(|cells| cells.iter().map(SchemeCell::from).collect()),
-    });
-    Ok(exit(differences == 0))
+    answer.agrees = differences == 0;
+    report.answer(&answer);
+    Ok(exit(answer.agrees))
 }
 
 fn is_or_are(cells: usize) -> String {
@@ -109,6 +153,61 @@ fn scheme_lines(cells: &[schemes::Cell]) -> Vec<String> {
         rows.push(std::iter::once(name).chain(row.iter().map(cell)).collect());
     }
     lay_out(&rows)
+}
+
+fn loss_lines(cells: &[losses::Cell]) -> Vec<String> {
+    let row_length = cells.iter().filter(|cell| cell.array == cells[0].array).count();
+    let heading = cells[..row_length].iter().map(|cell| format!("{} lost", cell.lost));
+    let mut rows = vec![std::iter::once(String::new()).chain(heading).collect()];
+    for row in cells.chunks(row_length) {
+        let cell = |cell: &losses::Cell| {
+            let of = |fatal: u32| format!("{fatal} of {}", cell.sets);
+            beside(&of(cell.fatal), &of(cell.expected), cell.fatal == cell.expected)
+        };
+        rows.push(std::iter::once(row[0].array.to_owned()).chain(row.iter().map(cell)).collect());
+    }
+    lay_out(&rows)
+}
+
+fn image_lines(rows: &[images::Row]) -> Vec<String> {
+    let wrong = |wrong: Option<usize>| wrong.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let mut lines = vec![
+        ["in flight", "images", "consistent", "untouched chunk wrong", "with a journal"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for images::Row { what, seen, expected } in rows {
+        let cell = |seen: String, expected: String| {
+            let same = seen == expected;
+            beside(&seen, &expected, same)
+        };
+        let later = if seen.wrong.is_some() { "later" } else { "-" };
+        lines.push(vec![
+            (*what).to_owned(),
+            cell(seen.images.to_string(), expected.images.to_string()),
+            cell(seen.consistent.to_string(), expected.consistent.to_string()),
+            cell(wrong(seen.wrong), wrong(expected.wrong)),
+            later.to_owned(),
+        ]);
+    }
+    lay_out(&lines)
+}
+
+impl From<&losses::Cell> for LossCell {
+    fn from(cell: &losses::Cell) -> Self {
+        let losses::Cell { array, lost, sets, fatal, expected } = *cell;
+        Self { array, lost, sets, fatal, expected }
+    }
+}
+
+impl From<&images::Row> for ImageRow {
+    fn from(row: &images::Row) -> Self {
+        let counted = |counts: images::Counts| {
+            let images::Counts { images, consistent, wrong } = counts;
+            Counted { images, consistent, wrong }
+        };
+        Self { what: row.what, seen: counted(row.seen), expected: counted(row.expected) }
+    }
 }
 
 impl From<&faults::Cell> for FaultCell {
