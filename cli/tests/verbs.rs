@@ -502,7 +502,7 @@ fn sets_of_lost_disks_and_images_of_power_cuts_are_counted_and_agree() {
     let text = dir.good("sim table --losses --images");
     for line in [
         "raid10 near       4 of 28   24 of 56  54 of 70  56 of 56",
-        "raid5, two chunks and P   8       2           6                      later",
+        "raid5, two chunks and P    8       2           6                      later",
         "every cell is what the fault model says",
     ] {
         assert!(text.contains(line), "{line}:\n{text}");
