@@ -227,7 +227,7 @@ pub(crate) struct ServeArgs {
     /// Answer http://ADDRESS:PORT/metrics with the array's figures, as Prometheus reads them
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
-    /// Run PROGRAM EVENT ARRAY [MEMBER] at every event, as mdadm's monitor does
+    /// Run with EVENT ARRAY MEMBER at every event, as mdadm's monitor does
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) on_event: Option<PathBuf>,
     /// Allow TCP addresses that other machines can reach

@@ -6,8 +6,8 @@
 //! controller that took it. What a controller
 //! that dies had in its cache is mirrored, and covered by any flush.
 //!
-//! Nothing here knows what a map should do. [`ledger`] says what a reader may see, from what users
-//! were told alone; [`run`](mod@run) draws a scenario from a seed and carries it out.
+//! Nothing here knows what a map should do. `ledger` says what a reader may see, from what users
+//! were told alone; `run` draws a scenario from a seed and carries it out.
 
 mod disk;
 mod ledger;
