@@ -18,7 +18,7 @@ use crate::settings::Settings;
 ///
 /// What a lost connection leaves behind is the transport's to know: it numbers its *sessions*, and
 /// says of which it is *proven* that nothing they carried can land any more. A request of a session
-/// that ended is answered with [`Fault::Transport`](holdfast_core::block::Fault::Transport).
+/// that ended is answered with [`Fault::Transport`].
 pub trait PathDevice: BlockDevice {
     /// Begins to find out how the path is; makes a new connection if there is none and `connect`
     /// says that it may.

@@ -1,9 +1,9 @@
 //! Several ways to one disk.
 //!
-//! A [`Map`](map::Map) is what dm-multipath and multipathd are together: it sends each request down
+//! A [`Map`] is what dm-multipath and multipathd are together: it sends each request down
 //! one of several *paths*, finds out which of them work, and sends a request again by another path
 //! when one fails. It is a core: it opens nothing, sleeps never, and meets the world through plain
-//! values. A [`Device`](device::Device) is the map with its paths' devices, and a block device again.
+//! values. A [`Device`] is the map with its paths' devices, and a block device again.
 //!
 //! # Axes
 //!

@@ -1,7 +1,7 @@
 //! Link aggregation (IEEE 802.1AX, once 802.3ad), as the kernel's driver does it.
 //!
-//! Five machines a port, each in a file of its own with the standard's figure: [`receive`],
-//! [`periodic`] (with the transmit machine), [`mux`], [`selection`], [`churn`]. They are looked at
+//! Five machines a port, each in a file of its own with the standard's figure: `receive`,
+//! `periodic` (with the transmit machine), `mux`, `selection`, `churn`. They are looked at
 //! every 100 ms, in this order, and timers count these looks; a LACPDU makes the receive machine
 //! look at once. What one machine tells another may therefore be acted on one look later.
 

@@ -1,6 +1,6 @@
 //! What is the matter with an array, and what each way out would cost.
 //!
-//! Pure: probes in, findings out. Three questions are answered: who is current ([`choose`] decides,
+//! Pure: probes in, findings out. Three questions are answered: who is current ([`mod@choose`] decides,
 //! here it is only kept), what would be at risk if an out-of-date member were used all the same
 //! ([`Forcing`]), and why Linux, from which version to which, would refuse a member
 //! ([`Objection`]).
