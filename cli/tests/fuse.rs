@@ -138,6 +138,21 @@ fn any_bytes_of_the_file_can_be_written_while_a_member_fails() {
     assert!(fs::read(dir.path("after")).unwrap() == model);
 }
 
+/// A mount hides what lies beneath it.
+#[test]
+fn nothing_is_mounted_over_anything() {
+    let dir = Dir::new();
+    dir.members(2, 16 * MIB);
+    dir.good("create -l1 -n2 0.img 1.img");
+    dir.fails("serve 0.img 1.img --fuse 0.img", 4, &["--fuse", "0.img", "directory"]);
+    dir.fails("serve 0.img 1.img --fuse .", 4, &["--fuse", "not empty"]);
+    dir.fails("serve 0.img 1.img --fuse nowhere", 4, &["--fuse", "nowhere"]);
+    fs::create_dir(dir.path("mnt")).unwrap();
+    let line = "serve 0.img 1.img --fuse mnt --on-event ./nobody";
+    dir.fails(line, 4, &["--on-event", "nobody", "no such program"]);
+    dir.good("check 0.img 1.img");
+}
+
 #[test]
 fn unmounting_ends_a_server_that_only_shows_a_file() {
     let dir = Dir::new();

@@ -116,6 +116,9 @@ fn request(job: &Job) -> Option<(&Group, Option<Request>)> {
 /// Whoever serves the array these members make, if somebody holds one of them.
 pub(crate) fn serving(group: &Group) -> Option<Client> {
     group.members.iter().find_map(|path| members::held(path))?;
+    if !place::is_ours() {
+        return None;
+    }
     // Only to learn its name; what there is to say of it says the server.
     let session = Session::open(group, Purpose::Look, &Report::keeping()).ok()?;
     Client::connect(&place::of_array(session.status().uuid)).ok()
@@ -124,7 +127,8 @@ pub(crate) fn serving(group: &Group) -> Option<Client> {
 /// Whoever serves the array that is meant: by a member's path, its UUID or its name; the only one,
 /// if none is.
 pub(crate) fn find(meant: Option<&str>) -> Result<Client, Failure> {
-    let clients = place::all().into_iter().filter_map(|path| Client::connect(&path).ok());
+    let sockets = if place::is_ours() { place::all() } else { Vec::new() };
+    let clients = sockets.into_iter().filter_map(|path| Client::connect(&path).ok());
     let mut clients: Vec<Client> = match meant {
         None => clients.collect(),
         Some(word) => {

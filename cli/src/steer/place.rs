@@ -37,6 +37,12 @@ pub(crate) fn make(directory: &Path) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::PermissionDenied, "belongs to somebody else"))
 }
 
+/// Whether the directory is there and is the user's: somebody else's sockets are not believed.
+pub(crate) fn is_ours() -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    fs::metadata(directory()).is_ok_and(|found| found.uid() == user)
+}
+
 /// The socket of the array with this UUID.
 pub(crate) fn of_array(uuid: Uuid) -> PathBuf {
     directory().join(format!("{uuid}.sock"))

@@ -7,13 +7,13 @@
 //! a crash would. A member that does not answer is named and not waited for.
 
 mod chronicle;
+mod control;
 mod health;
 mod metrics;
 #[cfg(feature = "fuse")]
 mod mount;
 mod program;
 pub(super) mod signals;
-mod steering;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,9 +25,9 @@ use holdfast_host::nbd::{Address, Export, Server};
 use holdfast_raid::status::Health;
 use serde::Serialize;
 
+use self::control::Control;
 use self::health::Served;
 use self::signals::{Signals, Wish};
-use self::steering::Steering;
 use super::detail;
 use crate::config::Serve;
 use crate::exit::{Exit, Failure, Outcome};
@@ -65,7 +65,7 @@ struct Places {
     file: Option<PathBuf>,
     /// The loop device on top of it.
     loop_device: Option<PathBuf>,
-    /// The socket through which the array is steered.
+    /// The socket through which verbs reach the array.
     control: Option<PathBuf>,
     /// Where its figures are.
     metrics: Option<String>,
@@ -76,7 +76,7 @@ struct Serving {
     session: Session,
     server: Server,
     signals: Signals,
-    steering: Steering,
+    control: Control,
     #[cfg(feature = "fuse")]
     front: Option<holdfast_host::fuse::Front>,
     /// There is nobody but the file's users: when it is unmounted, that was it.
@@ -89,13 +89,14 @@ struct Serving {
 
 /// Serves until told to stop.
 pub(super) fn run(config: &Serve, report: &Report) -> Outcome {
+    refuse_impossible(config)?;
     let purpose = if config.read_only { Purpose::Look } else { Purpose::Serve };
     let mut session = Session::open(&config.group, purpose, report)?;
     let export = export(config, &session);
     match open(config, &export, &mut session, report) {
         Ok((server, signals, ears, places)) => {
             let mut serving = Serving {
-                steering: Steering::new(ears, &mut session, config.on_event.clone()),
+                control: Control::new(ears, &mut session, config.on_event.clone()),
                 session,
                 server,
                 signals,
@@ -112,6 +113,23 @@ pub(super) fn run(config: &Serve, report: &Report) -> Outcome {
             Err(failure)
         }
     }
+}
+
+/// What would only come to light once the array is served.
+fn refuse_impossible(config: &Serve) -> Result<(), Failure> {
+    // A name without a slash is looked for where shells look.
+    if let Some(program) = &config.on_event
+        && program.components().count() > 1
+        && !program.is_file()
+    {
+        let program = program.display();
+        return Err(Failure::error(format!("--on-event {program}: there is no such program")));
+    }
+    #[cfg(feature = "fuse")]
+    if let Some(directory) = &config.fuse {
+        mount::refuse_occupied(directory)?;
+    }
+    Ok(())
 }
 
 fn export(config: &Serve, session: &Session) -> Export {
@@ -173,7 +191,7 @@ fn open_control(
         Err(error) => {
             let path = path.display();
             report.note(format_args!(
-                "{path}: {error}: the array cannot be steered while it is served; --control PATH \
+                "{path}: {error}: verbs cannot reach the array while it is served; --control PATH \
                  names another socket"
             ));
             Ok(None)
@@ -236,7 +254,7 @@ impl Serving {
 
     /// One turn for everybody. True: somebody wants the array stopped.
     fn turn(&mut self, until: Option<Instant>, report: &Report) -> Result<bool, Failure> {
-        let Self { session, server, steering, .. } = self;
+        let Self { session, server, control, .. } = self;
         let mut served = Served {
             array: &mut session.array,
             #[cfg(feature = "fuse")]
@@ -246,9 +264,9 @@ impl Serving {
         let until = until.into_iter().chain(self.telling).chain(at_once).min();
         let turned = server.turn(&mut served, &mut session.clock, until);
         let now = session.clock.now();
-        session.tell(report, |event, names| steering.see(event, names, now));
-        let steered = steering.turn(session, server.clients());
-        self.moved = steered.moved;
+        session.tell(report, |event, names| control.see(event, names, now));
+        let asked = control.turn(session, server.clients());
+        self.moved = asked.moved;
         if self.telling.is_some_and(|at| at <= now) {
             session.teller.finish(report);
             self.telling = None;
@@ -256,7 +274,7 @@ impl Serving {
             self.telling = Some(now + GATHERED);
         }
         turned.map_err(|error| Failure::error(format!("waiting for clients: {error}")))?;
-        Ok(steered.stop || self.only_file && self.is_unmounted())
+        Ok(asked.stop || self.only_file && self.is_unmounted())
     }
 
     #[cfg(feature = "fuse")]
@@ -315,7 +333,7 @@ impl Serving {
             }
             if given_up {
                 let outcome = Err(stuck(&self.session));
-                self.steering.stopped("left as after a crash", &outcome);
+                self.control.stopped("left as after a crash", &outcome);
                 return outcome;
             }
         }
@@ -325,7 +343,7 @@ impl Serving {
         let status = self.session.stop(report);
         let said = format!("stopped; state: {}", detail::state(&status));
         report.line(&said);
-        self.steering.stopped(&said, &Ok(Exit::Good));
+        self.control.stopped(&said, &Ok(Exit::Good));
         Ok(Exit::Good)
     }
 }
@@ -343,7 +361,7 @@ impl Serving {
     ) -> Result<Places, Failure> {
         let Some(directory) = &config.fuse else { return Ok(places) };
         let bell = self.session.clock.wakeup();
-        let mounted = mount::mount(directory, export, &self.steering.teller(), bell);
+        let mounted = mount::mount(directory, export, &self.control.teller(), bell);
         self.front = Some(mounted.inspect_err(|_| {
             self.session.stop(report);
         })?);

@@ -12,6 +12,24 @@ use crate::exit::Failure;
 use crate::steer::listen::Teller;
 use crate::steer::protocol::Request;
 
+/// A mount hides what lies beneath: on a member's own name it would hide the member.
+pub(super) fn refuse_occupied(directory: &Path) -> Result<(), Failure> {
+    let refused = |why: &dyn std::fmt::Display| {
+        Failure::error(format!("--fuse {}: {why}", directory.display()))
+    };
+    match std::fs::read_dir(directory).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(refused(&"the directory is not empty; what is in it would be hidden")),
+        Err(error) if error.kind() == ErrorKind::NotConnected => {
+            Err(refused(&error).hint(format!(
+                "a server that died is still mounted there: fusermount3 -u {}",
+                directory.display()
+            )))
+        }
+        Err(error) => Err(refused(&error)),
+    }
+}
+
 /// Mounts the array's file in a directory, with `detail` and `mdstat` beside it.
 pub(super) fn mount(
     directory: &Path,
@@ -32,10 +50,6 @@ pub(super) fn mount(
     Front::mount(directory, shown, bell).map_err(|error| {
         let failure = Failure::error(format!("--fuse {}: {error}", directory.display()));
         match error.kind() {
-            ErrorKind::NotConnected => failure.hint(format!(
-                "a server that died is still mounted there: fusermount3 -u {}",
-                directory.display()
-            )),
             ErrorKind::NotFound if directory.is_dir() => {
                 failure.hint("without root fusermount3 does the mounting: install fuse3")
             }

@@ -28,7 +28,7 @@ use crate::steer::protocol::{Change, Reply, Request, Scope, Told};
 
 /// Whoever asks for something, and how far it has come.
 #[derive(Debug)]
-pub(super) struct Steering {
+pub(super) struct Control {
     ears: Ears,
     waiting: Vec<Waiting>,
     followers: Vec<Asked>,
@@ -73,18 +73,18 @@ enum Work {
     Rebuild(Rebuilding),
 }
 
-impl Steering {
+impl Control {
     /// Of an array; `program` is run at every event.
     pub(super) fn new(ears: Ears, session: &mut Session, program: Option<PathBuf>) -> Self {
         let chronicle = Chronicle::new(session.status().uuid.to_string());
         let pass = (session.clock.now(), 0);
         let (waiting, followers, stopping) = (Vec::new(), Vec::new(), Vec::new());
         let program = program.map(Program::new);
-        let mut steering = Self { ears, waiting, followers, stopping, chronicle, program, pass };
-        for told in steering.chronicle.opening(&session.status()) {
-            steering.tell(&told);
+        let mut control = Self { ears, waiting, followers, stopping, chronicle, program, pass };
+        for told in control.chronicle.opening(&session.status()) {
+            control.tell(&told);
         }
-        steering
+        control
     }
 
     /// Takes what happened to the array.
