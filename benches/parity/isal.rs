@@ -63,7 +63,8 @@ pub(crate) fn load_all() -> (Vec<Isal>, Vec<String>) {
     let given = std::env::var_os(PATHS).unwrap_or_default();
     let paths: Vec<_> =
         std::env::split_paths(&given).filter(|p| !p.as_os_str().is_empty()).collect();
-    let all = paths.iter().map(|path| path.as_os_str()).chain([OsStr::new(USUAL)]);
+    // The usual one first: asked for by its name alone, any version loaded before would answer to it.
+    let all = [OsStr::new(USUAL)].into_iter().chain(paths.iter().map(|path| path.as_os_str()));
     let (mut found, mut notices) = (Vec::new(), Vec::new());
     for path in all {
         match Isal::load(path) {

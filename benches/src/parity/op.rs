@@ -91,11 +91,9 @@ impl Op {
             Self::XorGen | Self::RecData => (members, 1),
             Self::XorCheck => (members + 1, 0),
             Self::XorUpdate => (3, 1),
-            Self::PqGen | Self::Rec2Data => (members, 2),
+            Self::PqGen | Self::RecDataP | Self::Rec2Data => (members, 2),
             Self::PqCheck | Self::Locate => (members + 2, 0),
             Self::PqUpdate => (4, 2),
-            // First the data, then P of all of it.
-            Self::RecDataP => (2 * members, 2),
         };
         Touched { read, written }
     }

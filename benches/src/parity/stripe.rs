@@ -4,14 +4,18 @@
 //! cache, and the contest would be about that. So each begins 512 bytes later than the last one
 //! would have it: enough to spread them, and still aligned as direct I/O wants.
 
-use holdfast_core::buf::Buf;
 use holdfast_core::rng::Rng;
 use holdfast_raid::parity::{self, DataBlock};
+
+use memmap2::{Advice, MmapMut};
 
 use super::op::Op;
 
 /// What spreads blocks over the sets of a cache.
 const COLOUR: usize = 512;
+
+/// What huge pages are multiples of.
+const HUGE_PAGE: usize = 2 << 20;
 
 /// P, Q, and new contents for a block.
 const EXTRA: usize = 3;
@@ -19,7 +23,8 @@ const EXTRA: usize = 3;
 /// The memory of some stripes.
 #[derive(Debug)]
 pub struct Pool {
-    memory: Buf,
+    memory: MmapMut,
+    stripes: usize,
     members: usize,
     block_bytes: usize,
 }
@@ -31,8 +36,8 @@ impl Pool {
         let stride = block_bytes + COLOUR;
         let stripe_bytes = stride * (members + EXTRA);
         let stripes = (bytes / stripe_bytes).max(1);
-        let mut memory = Buf::zeroed(stripes * stripe_bytes);
-        let (first, others) = memory.split_at_mut(stripe_bytes);
+        let mut memory = in_huge_pages(stripes * stripe_bytes);
+        let (first, others) = memory[..stripes * stripe_bytes].split_at_mut(stripe_bytes);
         Rng::new(1).fill(first);
         let (data, extra) = first.split_at_mut(members * stride);
         let sources: Vec<Option<&[u8]>> =
@@ -40,16 +45,25 @@ impl Pool {
         let (p, q) = extra.split_at_mut(stride);
         parity::pq(&mut p[..block_bytes], &mut q[..block_bytes], &sources);
         others.chunks_mut(stripe_bytes).for_each(|other| other.copy_from_slice(first));
-        Self { memory, members, block_bytes }
+        Self { memory, stripes, members, block_bytes }
     }
 
     /// The stripes, ready for an operation.
     pub fn stripes(&mut self, op: Op) -> Vec<Stripe<'_>> {
         let (members, block_bytes) = (self.members, self.block_bytes);
         let stripe_bytes = (block_bytes + COLOUR) * (members + EXTRA);
-        let stripes = self.memory.chunks_mut(stripe_bytes);
+        let stripes = self.memory.chunks_exact_mut(stripe_bytes).take(self.stripes);
         stripes.map(|bytes| Stripe::new(bytes, op, members, block_bytes)).collect()
     }
+}
+
+/// Zeroed memory, in huge pages where the system has them: the second cache goes by physical
+/// addresses, and small pages scattered over memory would make each process another contest.
+fn in_huge_pages(bytes: usize) -> MmapMut {
+    let memory = MmapMut::map_anon(bytes.next_multiple_of(HUGE_PAGE)).expect("memory for stripes");
+    // Advice: where it is not taken, figures spread more.
+    let _ = memory.advise(Advice::HugePage);
+    memory
 }
 
 /// One stripe, in the forms in which its blocks are asked for, so that no contestant has to make

@@ -5,6 +5,7 @@
 //!   leaves the registers.
 //! - *One lost data block* x with coefficient a, without P: x = (Q + Σ g^e·D) / a, the sum being
 //!   over the survivors.
+//!   P, if it is lost as well, is x + ΣD, and known at once.
 //! - *Two lost data blocks* x, y with coefficients a, b: P + ΣD and Q + Σ g^e·D, called ΔP and ΔQ,
 //!   are x + y and a·x + b·y. So y = (ΔQ + a·ΔP) / (a + b) and x = ΔP + y, and both are known
 //!   before anything has been stored.
@@ -98,8 +99,9 @@ impl<D: Data> Kernel for SolveOne<'_, D, u8> {
     fn run<U: Unit>(self, unit: U) {
         let (length, x, q) = (self.x.len(), self.x, self.q);
         let coefficient = unit.factor(gf::inv(self.coefficient));
+        let sources = self.data.count();
         let data = self.data.prepare(unit, length);
-        walk_data::<D, _>(unit, length, SolveOne { x, q, data, coefficient });
+        walk_data::<D, _>(unit, length, sources, SolveOne { x, q, data, coefficient });
     }
 }
 
@@ -109,6 +111,44 @@ impl<D: Sums<F>, F: Copy> Step<F> for SolveOne<'_, D, F> {
         let (_, q) = self.data.sums(unit, place);
         let dq = unit.xor(q, place.load(unit, self.q));
         place.store(unit, unit.times(dq, self.coefficient), self.x);
+        true
+    }
+}
+
+/// x = (q + Σ g^e·D) / a, p = x + Σ D.
+pub(super) struct SolveOneAndP<'a, D, C> {
+    pub(super) x: &'a mut [u8],
+    pub(super) p: &'a mut [u8],
+    pub(super) q: &'a [u8],
+    /// What survives.
+    pub(super) data: D,
+    /// a, then 1 / a in the form of a factor.
+    pub(super) coefficient: C,
+}
+
+impl<D: Data> Kernel for SolveOneAndP<'_, D, u8> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<U: Unit>(self, unit: U) {
+        let Self { x, p, q, .. } = self;
+        let length = x.len();
+        let (p, q) = (&mut p[..length], &q[..length]);
+        let coefficient = unit.factor(gf::inv(self.coefficient));
+        let sources = self.data.count();
+        let data = self.data.prepare(unit, length);
+        walk_data::<D, _>(unit, length, sources, SolveOneAndP { x, p, q, data, coefficient });
+    }
+}
+
+impl<D: Sums<F>, F: Copy> Step<F> for SolveOneAndP<'_, D, F> {
+    #[inline(always)]
+    fn step<U: Unit<Factor = F>, P: Place>(&mut self, unit: U, place: P) -> bool {
+        let (p, q) = self.data.sums(unit, place);
+        let dq = unit.xor(q, place.load(unit, self.q));
+        let x = unit.times(dq, self.coefficient);
+        place.store(unit, x, self.x);
+        place.store(unit, unit.xor(p, x), self.p);
         true
     }
 }
@@ -136,8 +176,9 @@ impl<D: Data> Kernel for SolveTwo<'_, D, u8> {
         let [a, b] = self.coefficients;
         let coefficients = [gf::div(a, a ^ b), gf::inv(a ^ b)];
         let coefficients = [unit.factor(coefficients[0]), unit.factor(coefficients[1])];
+        let sources = self.data.count();
         let data = self.data.prepare(unit, length);
-        walk_data::<D, _>(unit, length, SolveTwo { x, y, p, q, data, coefficients });
+        walk_data::<D, _>(unit, length, sources, SolveTwo { x, y, p, q, data, coefficients });
     }
 }
 

@@ -152,6 +152,17 @@ impl Engine {
         self.kernels.solve_one(x, q, terms, a);
     }
 
+    /// x = (q + Σ g^e·D) / a, p = x + Σ D. Terms descend by exponent.
+    pub(super) fn solve_one_and_p(
+        &self,
+        lost: [&mut [u8]; 2],
+        q: &[u8],
+        terms: &[Term<'_>],
+        a: u8,
+    ) {
+        self.kernels.solve_one_and_p(lost, q, terms, a);
+    }
+
     /// Solves x + y = p + Σ D, a·x + b·y = q + Σ g^e·D. Terms descend by exponent.
     pub(super) fn solve_two(
         &self,

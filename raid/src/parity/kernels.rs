@@ -10,7 +10,7 @@
 //! Each version is compiled by itself, for the unit ([`Native::run`]).
 
 use super::Mismatch;
-use super::change::{SolveOne, SolveTwo, UpdatePq, UpdateQ};
+use super::change::{SolveOne, SolveOneAndP, SolveTwo, UpdatePq, UpdateQ};
 use super::pq::{Dense, Pq, PqMismatch, Q, Sparse};
 use super::vector::Native;
 use super::walk::{Many, Streaming, Term, few};
@@ -59,6 +59,7 @@ pub(super) trait Kernels: Send + Sync {
     fn update_q(&self, q: &mut [u8], coefficient: u8, old: &[u8], new: &[u8]);
     fn update_pq(&self, p: &mut [u8], q: &mut [u8], coefficient: u8, old: &[u8], new: &[u8]);
     fn solve_one(&self, x: &mut [u8], q: &[u8], terms: &[Term<'_>], coefficient: u8);
+    fn solve_one_and_p(&self, xp: [&mut [u8]; 2], q: &[u8], terms: &[Term<'_>], coefficient: u8);
     fn solve_two(&self, xy: [&mut [u8]; 2], pq: [&[u8]; 2], terms: &[Term<'_>], ab: [u8; 2]);
 }
 
@@ -139,6 +140,13 @@ impl<U: Native> Kernels for U {
 
     fn solve_one(&self, x: &mut [u8], q: &[u8], terms: &[Term<'_>], coefficient: u8) {
         self.run(SolveOne { x, q, data: Sparse::from(terms), coefficient });
+    }
+
+    fn solve_one_and_p(&self, xp: [&mut [u8]; 2], q: &[u8], terms: &[Term<'_>], coefficient: u8) {
+        let [x, p] = xp;
+        by_count!(U::COUNTED.pq, terms, p.len(), |sources| {
+            self.run(SolveOneAndP { x, p, q, data: Sparse { terms, sources }, coefficient });
+        });
     }
 
     fn solve_two(&self, xy: [&mut [u8]; 2], pq: [&[u8]; 2], terms: &[Term<'_>], ab: [u8; 2]) {

@@ -168,11 +168,12 @@ fn check_sources(length: usize, sources: &[Option<&[u8]>]) {
 
 /// Two blocks under one power of g could not be told apart; nor could they 255 powers apart.
 fn check_exponents(exponents: impl IntoIterator<Item = u32>) {
-    let mut used = [false; gf::POWERS as usize];
+    let mut used = [0u64; gf::POWERS.div_ceil(u64::BITS) as usize];
     for exponent in exponents {
         assert!(exponent < gf::POWERS, "exponent {exponent} in Q");
-        let before = std::mem::replace(&mut used[exponent as usize], true);
-        assert!(!before, "exponent {exponent} used twice in Q");
+        let (word, bit) = (&mut used[(exponent / u64::BITS) as usize], 1 << (exponent % u64::BITS));
+        assert!(*word & bit == 0, "exponent {exponent} used twice in Q");
+        *word |= bit;
     }
 }
 

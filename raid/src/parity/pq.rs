@@ -24,6 +24,8 @@ pub(super) trait Data {
 
     type Sums<F: Copy>: Sums<F>;
 
+    fn count(&self) -> usize;
+
     /// Must be `#[inline(always)]`.
     fn prepare<U: Unit>(self, unit: U, length: usize) -> Self::Sums<U::Factor>;
 }
@@ -43,6 +45,11 @@ impl<S: Sources> Data for Dense<S> {
     type Sums<F: Copy> = Self;
 
     #[inline(always)]
+    fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    #[inline(always)]
     fn prepare<U: Unit>(self, _: U, length: usize) -> Self {
         Self(self.0.cut(length))
     }
@@ -59,7 +66,10 @@ impl<S: Sources, F> Sums<F> for Dense<S> {
         left -= 1;
         let mut p = place.load(unit, sources.get(left));
         let mut q = p;
-        if left % 2 == 1 {
+        // In pairs where the sources are known to the compiler. Elsewhere the second cache is the
+        // limit, and one load at a time from each source in turn proved the fastest.
+        let pairs = if S::COUNT.is_some() { left / 2 } else { 0 };
+        while left > 2 * pairs {
             left -= 1;
             let data = place.load(unit, sources.get(left));
             p = unit.xor(p, data);
@@ -96,6 +106,11 @@ impl<S: Sources> Data for Sparse<'_, S> {
     type Sums<F: Copy> = Gapped<S, S::Each<F>>;
 
     #[inline(always)]
+    fn count(&self) -> usize {
+        self.terms.len()
+    }
+
+    #[inline(always)]
     fn prepare<U: Unit>(self, unit: U, length: usize) -> Gapped<S, S::Each<U::Factor>> {
         let mut gaps = self.sources.each(unit.factor(0));
         for (i, gap) in gaps.as_mut().iter_mut().enumerate() {
@@ -125,14 +140,21 @@ impl<S: Sources, G: AsRef<[F]>, F: Copy> Sums<F> for Gapped<S, G> {
     }
 }
 
-/// Vectors abreast: where finding a source takes time, each is to give more.
+/// Vectors abreast: where finding a source takes time, each is to give more, but few sources leave
+/// the second cache behind; see `xor.rs`.
 #[inline(always)]
-pub(super) fn walk_data<D: Data, U: Unit>(unit: U, length: usize, step: impl Step<U::Factor>) {
-    match D::COUNT {
+pub(super) fn walk_data<D: Data, U: Unit>(
+    unit: U,
+    length: usize,
+    sources: usize,
+    step: impl Step<U::Factor>,
+) {
+    match (D::COUNT, sources) {
         // Narrow vectors, many pointers: the latter are found anew for each step.
-        Some(12..) if U::WIDTH < 64 => walk::<3, _>(unit, length, step),
-        Some(_) => walk::<2, _>(unit, length, step),
-        None => walk::<4, _>(unit, length, step),
+        (Some(12..), _) if U::WIDTH < 64 => walk::<3, _>(unit, length, step),
+        (None, _) if U::WIDTH < 64 => walk::<4, _>(unit, length, step),
+        (Some(_), _) | (None, ..5) => walk::<2, _>(unit, length, step),
+        (None, _) => walk::<3, _>(unit, length, step),
     };
 }
 
@@ -148,9 +170,9 @@ impl<D: Data> Kernel for Pq<'_, D> {
 
     #[inline(always)]
     fn run<U: Unit>(self, unit: U) {
-        let (length, p) = (self.p.len(), self.p);
+        let (length, p, sources) = (self.p.len(), self.p, self.data.count());
         let (q, data) = (&mut self.q[..length], self.data.prepare(unit, length));
-        walk_data::<D, _>(unit, length, Pq { p, q, data });
+        walk_data::<D, _>(unit, length, sources, Pq { p, q, data });
     }
 }
 
@@ -186,8 +208,9 @@ impl<D: Data> Kernel for Q<'_, D> {
 
     #[inline(always)]
     fn run<U: Unit>(self, unit: U) {
-        let (length, data) = (self.q.len(), self.data.prepare(unit, self.q.len()));
-        walk_data::<D, _>(unit, length, Q { q: self.q, data });
+        let (length, sources) = (self.q.len(), self.data.count());
+        let data = self.data.prepare(unit, length);
+        walk_data::<D, _>(unit, length, sources, Q { q: self.q, data });
     }
 }
 
@@ -212,11 +235,11 @@ impl<D: Data> Kernel for PqMismatch<'_, D> {
 
     #[inline(always)]
     fn run<U: Unit>(self, unit: U) -> Mismatch {
-        let (length, p) = (self.p.len(), self.p);
+        let (length, p, sources) = (self.p.len(), self.p, self.data.count());
         let (q, data) = (&self.q[..length], self.data.prepare(unit, length));
         let mut found = Mismatch::default();
         let stripe = PqMismatch { p, q, data };
-        walk_data::<D, _>(unit, length, PqCheck { stripe, found: &mut found });
+        walk_data::<D, _>(unit, length, sources, PqCheck { stripe, found: &mut found });
         found
     }
 }

@@ -7,15 +7,17 @@
 //! | --- | --- | --- |
 //! | x | P | x = P + ΣD |
 //! | x, Q | P | as above, then Q anew |
-//! | x, P | Q | x = (Q + Σg^e·D) / g^a, then P anew |
+//! | x, P | Q | x = (Q + Σg^e·D) / g^a, P = x + ΣD |
+//! | x, no P kept | Q | x = (Q + Σg^e·D) / g^a |
 //! | x, y | P, Q | x + y = P + ΣD, g^a·x + g^b·y = Q + Σg^e·D |
 //! | P, Q or both | data | anew |
 //!
-//! Lost data takes one pass: sums and solution are computed together (see the kernels in
+//! Lost data takes one pass, and P with it: sums and solution are computed together (see the kernels in
 //! `change.rs`). Linux makes the sums in the lost buffers and goes over those again
 //! (`lib/raid6/recov.c`, `raid6_2data_recov_intx1`, `raid6_datap_recov_intx1`), which touches more
 //! memory for the same answer.
 
+use super::walk::Term;
 use super::{Engine, by_exponent, check_exponents, gf};
 
 /// One data block of a stripe.
@@ -67,18 +69,22 @@ impl Engine {
     /// As [`super::recover`].
     pub fn recover(&self, blocks: &mut Blocks<'_, '_>, lost: &[Lost]) -> Result<(), TooManyLost> {
         check(blocks);
-        let (p_lost, q_lost) = (lost.contains(&Lost::P), lost.contains(&Lost::Q));
-        let p = blocks.p.as_deref().filter(|_| !p_lost);
-        let q = blocks.q.as_deref().filter(|_| !q_lost);
-        let lost_data = lost_data(lost, blocks.data.len());
-        match (lost_data.as_slice(), p, q) {
-            ([], _, _) => {}
-            (&[x], Some(p), _) => self.recover_from_p(blocks.data, x, p),
-            (&[x], None, Some(q)) => self.recover_from_q(blocks.data, x, q),
-            (&[x, y], Some(p), Some(q)) => self.recover_two(blocks.data, [x, y], p, q),
-            _ => {
-                let parity = usize::from(p.is_some()) + usize::from(q.is_some());
-                return Err(TooManyLost { data: lost_data.len(), parity });
+        let (mut p_lost, q_lost) = (lost.contains(&Lost::P), lost.contains(&Lost::Q));
+        let Blocks { data, p, q } = blocks;
+        let (p_kept, q_kept) = (p.is_some() && !p_lost, q.as_deref().filter(|_| !q_lost));
+        match (LostData::among(lost, data.len()), p.as_deref_mut(), q_kept) {
+            (LostData::None, ..) => {}
+            (LostData::One(x), Some(p), _) if p_kept => self.recover_from_p(data, x, p),
+            (LostData::One(x), p, Some(q)) => {
+                self.recover_from_q(data, x, p, q);
+                p_lost = false;
+            }
+            (LostData::Two(x, y), Some(p), Some(q)) if p_kept => {
+                self.recover_two(data, [x, y], p, q);
+            }
+            (lost_data, ..) => {
+                let parity = usize::from(p_kept) + usize::from(q_kept.is_some());
+                return Err(TooManyLost { data: lost_data.count(), parity });
             }
         }
         self.recompute_parity(blocks, p_lost, q_lost);
@@ -86,22 +92,26 @@ impl Engine {
     }
 
     fn recover_from_p(&self, data: &mut [DataBlock<'_>], x: usize, p: &[u8]) {
-        let ([lost], survivors) = split(data, [x]);
-        let mut sources: Vec<&[u8]> = survivors.into_iter().map(|(_, bytes)| bytes).collect();
+        let mut sources = Vec::with_capacity(data.len());
+        let [lost] = split(data, [x], |_, bytes| sources.push(bytes));
         sources.push(p);
         self.xor(lost, &sources);
     }
 
-    fn recover_from_q(&self, data: &mut [DataBlock<'_>], x: usize, q: &[u8]) {
+    /// With P, if there is one: it is lost too.
+    fn recover_from_q(&self, data: &mut [DataBlock<'_>], x: usize, p: Option<&mut [u8]>, q: &[u8]) {
         let coefficient = gf::exp(data[x].exponent);
-        let ([x], survivors) = split(data, [x]);
-        self.solve_one(x, q, &descending(survivors), coefficient);
+        let ([x], survivors) = terms(data, [x]);
+        match p {
+            Some(p) => self.solve_one_and_p([x, p], q, &survivors, coefficient),
+            None => self.solve_one(x, q, &survivors, coefficient),
+        }
     }
 
     fn recover_two(&self, data: &mut [DataBlock<'_>], lost: [usize; 2], p: &[u8], q: &[u8]) {
         let coefficients = lost.map(|index| gf::exp(data[index].exponent));
-        let (lost, survivors) = split(data, lost);
-        self.solve_two(lost, [p, q], &descending(survivors), coefficients);
+        let (lost, survivors) = terms(data, lost);
+        self.solve_two(lost, [p, q], &survivors, coefficients);
     }
 
     fn recompute_parity(&self, blocks: &mut Blocks<'_, '_>, p_lost: bool, q_lost: bool) {
@@ -129,42 +139,72 @@ fn check(blocks: &Blocks<'_, '_>) {
     }
 }
 
-/// The indices of lost data blocks, each once.
-fn lost_data(lost: &[Lost], data_blocks: usize) -> Vec<usize> {
-    let indices = lost.iter().filter_map(|lost| match *lost {
-        Lost::Data(index) => Some(index),
-        Lost::P | Lost::Q => None,
-    });
-    let mut indices: Vec<usize> = indices.collect();
-    indices.sort_unstable();
-    indices.dedup();
-    if let Some(&last) = indices.last() {
-        assert!(last < data_blocks, "data block {last} of {data_blocks} is lost");
+/// Which data blocks are lost, in ascending order.
+#[derive(Clone, Copy)]
+enum LostData {
+    None,
+    One(usize),
+    Two(usize, usize),
+    /// So many, which is more than any parity solves.
+    More(usize),
+}
+
+impl LostData {
+    /// A block named twice is lost once.
+    fn among(lost: &[Lost], data_blocks: usize) -> Self {
+        let mut found = Self::None;
+        for (i, block) in lost.iter().enumerate() {
+            let Lost::Data(index) = *block else { continue };
+            assert!(index < data_blocks, "data block {index} of {data_blocks} is lost");
+            if lost[..i].contains(block) {
+                continue;
+            }
+            found = match found {
+                Self::None => Self::One(index),
+                Self::One(first) => Self::Two(first.min(index), first.max(index)),
+                Self::Two(..) => Self::More(3),
+                Self::More(count) => Self::More(count + 1),
+            };
+        }
+        found
     }
-    indices
+
+    fn count(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::One(_) => 1,
+            Self::Two(..) => 2,
+            Self::More(count) => count,
+        }
+    }
 }
 
-/// Survivors as terms of Horner's rule.
-fn descending(mut survivors: Survivors<'_>) -> Survivors<'_> {
+/// The lost buffers, and the survivors as terms of Horner's rule. `lost` is ascending.
+fn terms<'s, const N: usize>(
+    data: &'s mut [DataBlock<'_>],
+    lost: [usize; N],
+) -> ([&'s mut [u8]; N], Vec<Term<'s>>) {
+    let mut survivors = Vec::with_capacity(data.len());
+    let lost = split(data, lost, |exponent, bytes| survivors.push((exponent, bytes)));
+    // Data mostly lies in the order of its exponents: then nothing is left to sort.
+    survivors.reverse();
     survivors.sort_unstable_by_key(|&(exponent, _)| std::cmp::Reverse(exponent));
-    survivors
+    (lost, survivors)
 }
 
-/// Data blocks that can be relied on, with their exponents.
-type Survivors<'s> = Vec<(u32, &'s [u8])>;
-
-/// The lost buffers, to be written, and the others. `lost` is ascending.
+/// The lost buffers, to be written; the others, which can be relied on, go to `survivor` with their
+/// exponents. `lost` is ascending.
 fn split<'s, const N: usize>(
     data: &'s mut [DataBlock<'_>],
     lost: [usize; N],
-) -> ([&'s mut [u8]; N], Survivors<'s>) {
+    mut survivor: impl FnMut(u32, &'s [u8]),
+) -> [&'s mut [u8]; N] {
     let mut buffers: [&mut [u8]; N] = std::array::from_fn(|_| Default::default());
-    let mut survivors = Vec::with_capacity(data.len());
     for (index, block) in data.iter_mut().enumerate() {
         match lost.iter().position(|&lost| lost == index) {
             Some(n) => buffers[n] = &mut *block.bytes,
-            None => survivors.push((block.exponent, &*block.bytes)),
+            None => survivor(block.exponent, &*block.bytes),
         }
     }
-    (buffers, survivors)
+    buffers
 }

@@ -20,30 +20,32 @@ fn sum<U: Unit, S: Sources>(unit: U, place: impl Place, sources: &S) -> U::V {
     }
     let mut left = count - 1;
     let mut sum = place.load(unit, sources.get(left));
-    if left % 2 == 1 {
+    let pairs = if S::COUNT.is_some() { left / 2 } else { 0 };
+    while left > 2 * pairs {
         left -= 1;
         sum = unit.xor(sum, place.load(unit, sources.get(left)));
-    }
-    while left > 0 && S::COUNT.is_some() {
-        left -= 2;
-        let second = place.load(unit, sources.get(left + 1));
-        let first = place.load(unit, sources.get(left));
-        sum = unit.xor3(sum, second, first);
     }
     while left > 0 {
-        left -= 1;
-        sum = unit.xor(sum, place.load(unit, sources.get(left)));
+        left -= 2;
+        let second = place.load(unit, sources.get(left + 1));
+        sum = unit.xor3(sum, second, place.load(unit, sources.get(left)));
     }
     sum
 }
 
-/// Vectors abreast: many streams want longer steps in each, and so does looking for a source.
+/// Vectors abreast. Where the second cache is the limit, what is fastest there is a matter of how
+/// many streams its prefetchers follow: measured, not derived.
 #[inline(always)]
-fn walk_sum<S: Sources, U: Unit>(unit: U, length: usize, step: impl Step<U::Factor>) -> bool {
-    if matches!(S::COUNT, Some(..12)) {
-        walk::<2, _>(unit, length, step)
-    } else {
-        walk::<4, _>(unit, length, step)
+fn walk_sum<S: Sources, U: Unit>(
+    unit: U,
+    length: usize,
+    sources: usize,
+    step: impl Step<U::Factor>,
+) -> bool {
+    match (S::COUNT, sources) {
+        (None, _) if U::WIDTH < 64 => walk::<4, _>(unit, length, step),
+        (None, ..5 | 12..) => walk::<1, _>(unit, length, step),
+        _ => walk::<2, _>(unit, length, step),
     }
 }
 
@@ -59,7 +61,7 @@ impl<S: Sources> Kernel for Xor<'_, S> {
     #[inline(always)]
     fn run<U: Unit>(self, unit: U) {
         let (length, sources) = (self.dst.len(), self.sources.cut(self.dst.len()));
-        walk_sum::<S, _>(unit, length, Xor { dst: self.dst, sources });
+        walk_sum::<S, _>(unit, length, sources.count(), Xor { dst: self.dst, sources });
     }
 }
 
@@ -92,7 +94,7 @@ impl<S: Sources> Kernel for XorInto<'_, S> {
     #[inline(always)]
     fn run<U: Unit>(self, unit: U) {
         let (length, sources) = (self.dst.len(), self.sources.cut(self.dst.len()));
-        walk_sum::<S, _>(unit, length, XorInto { dst: self.dst, sources });
+        walk_sum::<S, _>(unit, length, sources.count(), XorInto { dst: self.dst, sources });
     }
 }
 
@@ -119,8 +121,8 @@ impl<S: Sources> Kernel for XorMismatch<'_, S> {
     fn run<U: Unit>(self, unit: U) -> Option<usize> {
         let (length, sources) = (self.p.len(), self.sources.cut(self.p.len()));
         let mut first = None;
-        let stripe = XorMismatch { p: self.p, sources };
-        walk_sum::<S, _>(unit, length, XorCheck { stripe, first: &mut first });
+        let step = XorCheck { stripe: XorMismatch { p: self.p, sources }, first: &mut first };
+        walk_sum::<S, _>(unit, length, sources.count(), step);
         first
     }
 }
