@@ -99,6 +99,10 @@ pub(crate) enum Verb {
     Remove(MemberArgs),
     /// Add a device to the array as a spare
     Add(AddArgs),
+    /// Bring a member back that was away; with a bitmap only what it missed is copied
+    ReAdd(ReAddArgs),
+    /// Have a spare take over from a member that goes on serving until the spare has everything
+    Replace(ReplaceArgs),
     /// Erase the md superblock of each device
     ZeroSuperblock(ZeroArgs),
     /// Say what is the matter with an array, what each way out would cost, and what to do next
@@ -497,6 +501,35 @@ pub(crate) struct AddArgs {
     /// Read the new device only if no other member can answer (raid1)
     #[arg(short = 'W', long)]
     pub(crate) write_mostly: bool,
+    #[command(flatten)]
+    pub(crate) array: ArrayArgs,
+    #[command(flatten)]
+    pub(crate) undo: UndoArgs,
+    #[command(flatten)]
+    pub(crate) caution: CautionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReAddArgs {
+    /// The device that was away
+    #[arg(short, long, value_name = "BACK")]
+    pub(crate) member: PathBuf,
+    #[command(flatten)]
+    pub(crate) array: ArrayArgs,
+    #[command(flatten)]
+    pub(crate) undo: UndoArgs,
+    #[command(flatten)]
+    pub(crate) caution: CautionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplaceArgs {
+    /// The member to replace: its path as given, or slot:N
+    #[arg(short, long, value_name = "M")]
+    pub(crate) member: String,
+    /// What replaces it: one of the array's spares, or a new device
+    #[arg(short, long, value_name = "SPARE")]
+    pub(crate) with: PathBuf,
     #[command(flatten)]
     pub(crate) array: ArrayArgs,
     #[command(flatten)]

@@ -47,6 +47,8 @@ pub(crate) enum Job {
     Fail(MemberChange),
     Remove(MemberChange),
     Add(Add),
+    ReAdd(ReAdd),
+    Replace(Replace),
     ZeroSuperblock(Zero),
     Doctor(Doctor),
     Dump(Dump),
@@ -241,6 +243,21 @@ pub(crate) struct Add {
 }
 
 #[derive(Debug)]
+pub(crate) struct ReAdd {
+    pub(crate) device: PathBuf,
+    pub(crate) group: Group,
+    pub(crate) caution: Caution,
+}
+
+#[derive(Debug)]
+pub(crate) struct Replace {
+    pub(crate) member: Selector,
+    pub(crate) with: PathBuf,
+    pub(crate) group: Group,
+    pub(crate) caution: Caution,
+}
+
+#[derive(Debug)]
 pub(crate) struct Zero {
     pub(crate) members: Vec<PathBuf>,
     pub(crate) force: bool,
@@ -393,6 +410,20 @@ impl TryFrom<Verb> for Job {
                 write_mostly: add.write_mostly,
                 group: Group { undo: UndoWish::new("add", add.undo), ..add.array.into() },
                 caution: add.caution.into(),
+            }),
+            Verb::ReAdd(back) => Self::ReAdd(ReAdd {
+                device: back.member,
+                group: Group { undo: UndoWish::new("re-add", back.undo), ..back.array.into() },
+                caution: back.caution.into(),
+            }),
+            Verb::Replace(replace) => Self::Replace(Replace {
+                member: Selector::parse(&replace.member)?,
+                with: replace.with,
+                group: Group {
+                    undo: UndoWish::new("replace", replace.undo),
+                    ..replace.array.into()
+                },
+                caution: replace.caution.into(),
             }),
             Verb::ZeroSuperblock(zero) => Self::ZeroSuperblock(Zero {
                 members: zero.members,

@@ -64,6 +64,19 @@ pub(crate) fn sentence(event: &Event, names: &Names) -> Option<String> {
         Event::SpareActivated { member, slot } => {
             format!("{} takes slot {slot} and is being rebuilt", name(member))
         }
+        Event::MemberReturned { member, slot } => {
+            format!("{} has slot {slot} again and is given what it missed", name(member))
+        }
+        Event::ReplacementStarted { member, with, slot } => {
+            format!("{} is filled to replace {} in slot {slot}", name(with), name(member))
+        }
+        Event::Replaced { member, by, slot } => {
+            format!(
+                "{} has replaced {} in slot {slot}, which is out of service",
+                name(by),
+                name(member)
+            )
+        }
         Event::RangeFailed { sector, sectors, write, fault, .. } => {
             let sectors = *sector..sector + sectors;
             Failed { sectors, write: *write, fault: *fault }.sentence()

@@ -132,7 +132,7 @@ impl Session {
                 return Err(unfit(path, &format!("damaged: {error}")));
             }
         }
-        let superblocks =
+        let superblocks: Vec<Option<Superblock>> =
             probes.iter().map(|probe| probe.superblock.as_ref().ok().cloned()).collect();
         let config = group.knobs.turn(Config {
             auto_sync: purpose == Purpose::Serve,
@@ -150,7 +150,7 @@ impl Session {
         name_odd_logs(&paths, &probes, report);
         let bitmap_pages = bitmap_pages(&probes);
         let array = assemble(probes, config, &options)
-            .map_err(|error| assemble_failure(&error, &paths, &troubles))?;
+            .map_err(|error| assemble_failure(&error, &paths, &troubles, &superblocks))?;
         let array = Assembled::new(array, disks);
         let (clock, teller) = (world.clock, Teller::default());
         let session = Self { array, clock, paths, superblocks, bitmap_pages, teller, undo };
@@ -328,7 +328,7 @@ impl Session {
                         ));
                     }
                 }
-                MemberState::Rebuilding | MemberState::Spare => {}
+                MemberState::Rebuilding | MemberState::Replacing | MemberState::Spare => {}
             }
         }
     }
@@ -351,7 +351,12 @@ fn unfit(path: &Path, why: &str) -> Failure {
 }
 
 /// Why there is no array, with paths in place of indices and a way out.
-fn assemble_failure(error: &AssembleError, paths: &[PathBuf], probes: &[String]) -> Failure {
+fn assemble_failure(
+    error: &AssembleError,
+    paths: &[PathBuf],
+    probes: &[String],
+    superblocks: &[Option<Superblock>],
+) -> Failure {
     let name = |index: &usize| {
         paths.get(*index).map(|path| path.display().to_string()).unwrap_or_default()
     };
@@ -362,34 +367,39 @@ fn assemble_failure(error: &AssembleError, paths: &[PathBuf], probes: &[String])
             if probes.is_empty() { failure } else { failure.hint(probes.join("; ")) }
         }
         AssembleError::SeveralArrays { sets } => {
-            let sets: Vec<String> = sets
-                .iter()
-                .map(|(uuid, members)| format!("{uuid} ({})", list(members)))
-                .collect();
+            let sets: Vec<String> =
+                sets.iter().map(|(uuid, members)| format!("{uuid} ({})", list(members))).collect();
             Failure::unusable(format!("members of {} arrays: {}", sets.len(), sets.join(", ")))
                 .hint("name the members of one, or say which with --uuid")
         }
-        AssembleError::SplitHistory { first, second, events } => Failure::unusable(format!(
-            "split history: {} and {} each call the other gone at event {events}; each may hold              writes the other lacks",
-            name(first),
-            name(second)
-        ))
-        .hint("leave out the one whose data is not wanted, and add it anew afterwards"),
+        AssembleError::SplitHistory { first, second, events } => {
+            let (one, other) = (side(superblocks, *first), side(superblocks, *second));
+            let text = "each call the other gone at event";
+            let (a, b) = (name(first), name(second));
+            Failure::unusable(format!(
+                "split history: {a} and {b} {text} {events}; each may hold writes the other lacks"
+            ))
+            .hint(format!(
+                "{} belongs to one side, {} belongs to the other: leave out the side whose data is \
+                 not wanted; holdfast zero-superblock and add bring its members in again",
+                list(&one),
+                list(&other)
+            ))
+        }
         AssembleError::TooFewMembers { stale, .. } if !stale.is_empty() => {
-            let lagging = |(index, behind): &(usize, u64)| {
-                format!("{} missed {behind} updates", name(index))
-            };
+            let lagging =
+                |(index, behind): &(usize, u64)| format!("{} missed {behind} updates", name(index));
             let lagging: Vec<String> = stale.iter().map(lagging).collect();
             Failure::unusable(format!("{error}; {}", lagging.join(", ")))
                 .hint("--force takes what lags; writes it missed are lost or mixed with old data")
         }
-        AssembleError::TooFewMembers { .. } => Failure::unusable(error.to_string()).hint(
-            if probes.is_empty() {
+        AssembleError::TooFewMembers { .. } => {
+            Failure::unusable(error.to_string()).hint(if probes.is_empty() {
                 "name the missing members too; examine --scan DIR finds them".to_owned()
             } else {
                 probes.join("; ")
-            },
-        ),
+            })
+        }
         AssembleError::DirtyDegraded { at_risk_bytes, .. } => {
             Failure::unusable(format!("{error} ({})", Human(*at_risk_bytes)))
                 .hint("name the missing member too if it still exists; --force starts without it")
@@ -401,6 +411,18 @@ fn assemble_failure(error: &AssembleError, paths: &[PathBuf], probes: &[String])
         | AssembleError::Unsupported { .. }
         | AssembleError::Geometry(_) => Failure::unusable(error.to_string()),
     }
+}
+
+/// The devices that a member's role table has where they say they are: with these it ran last.
+fn side(superblocks: &[Option<Superblock>], of: usize) -> Vec<usize> {
+    let Some(member) = superblocks.get(of).and_then(Option::as_ref) else { return vec![of] };
+    let ours = |other: &Superblock| {
+        other.set_uuid == member.set_uuid
+            && other.role().slot().is_some()
+            && member.role_of(other.dev_number) == other.role()
+    };
+    let known = superblocks.iter().enumerate();
+    known.filter(|(_, other)| other.as_ref().is_some_and(ours)).map(|(index, _)| index).collect()
 }
 
 /// What is wrong with the devices that cannot be members, one sentence each.

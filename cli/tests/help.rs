@@ -23,6 +23,8 @@ fn help_is_as_reviewed() {
         "fail",
         "remove",
         "add",
+        "re-add",
+        "replace",
         "zero-superblock",
         "doctor",
         "dump",

@@ -5,11 +5,12 @@
 use std::collections::VecDeque;
 
 use holdfast_core::block::{BlockDevice, Completions, Geometry, Request};
-use holdfast_core::time::Instant;
+use holdfast_core::time::{Clock, Instant};
 
-use crate::array::{AddMember, Array, MemberIo, Refusal};
+use crate::array::{AddMember, Array, MemberIo, Refusal, Return};
 use crate::defects::{Defects, Sound};
 use crate::event::Event;
+use crate::scan::{Probe, scan};
 use crate::status::Status;
 use crate::sync::Action;
 
@@ -100,6 +101,60 @@ impl<D: BlockDevice, X: Defects> Assembled<D, X> {
         self.ports.push(Port::new(device));
         debug_assert_eq!(index + 1, self.ports.len());
         Ok(index)
+    }
+
+    /// See [`Array::introduce`].
+    pub fn introduce(&mut self, device: D) -> usize {
+        let index = self.array.introduce(self.now, device.geometry());
+        self.ports.push(Port::new(device));
+        debug_assert_eq!(index + 1, self.ports.len());
+        index
+    }
+
+    /// What [`Array::readd_member`] would do about a device, by what it says of itself now.
+    pub fn check_return<C: Clock>(
+        &mut self,
+        member: usize,
+        clock: &mut C,
+    ) -> Result<Return, Refusal> {
+        let probe = self.probe(member, clock)?;
+        self.array.check_return(member, &probe)
+    }
+
+    /// Asks a device that is out of service what it says of itself, and brings it back; see
+    /// [`Array::readd_member`]. Waits for the device's answers.
+    pub fn readd_member<C: Clock>(
+        &mut self,
+        member: usize,
+        clock: &mut C,
+    ) -> Result<Return, Refusal> {
+        let probe = self.probe(member, clock)?;
+        self.array.readd_member(self.now, member, probe)
+    }
+
+    fn probe<C: Clock>(&mut self, member: usize, clock: &mut C) -> Result<Probe, Refusal> {
+        let port = self.ports.get_mut(member).ok_or(Refusal::NoSuchMember { member })?;
+        let requests = (port.outstanding + port.stalled.len()) as u32;
+        if requests > 0 {
+            return Err(Refusal::Outstanding { member, requests });
+        }
+        let mut found = scan(std::slice::from_mut(&mut port.device), clock);
+        Ok(found.remove(0))
+    }
+
+    /// See [`Array::check_replacement`].
+    pub fn check_replacement(&self, member: usize, with: usize) -> Result<u32, Refusal> {
+        self.array.check_replacement(member, with)
+    }
+
+    /// See [`Array::check_replaced`].
+    pub fn check_replaced(&self, member: usize) -> Result<u32, Refusal> {
+        self.array.check_replaced(member)
+    }
+
+    /// See [`Array::replace_member`].
+    pub fn replace_member(&mut self, member: usize, with: usize) -> Result<(), Refusal> {
+        self.array.replace_member(self.now, member, with)
     }
 
     /// See [`Array::start`].

@@ -136,6 +136,7 @@ pub fn assemble_with<X: Defects>(
     }
     let bitmap = find_bitmap(&probes, &verdicts, &reference, &config)?;
     let mut members = make_members(probes, verdicts, defects);
+    settle_replacements(&mut members);
     settle_roles(&mut members, &reference);
     let layout = make_layout(&reference, &members)?;
     let missing = missing_slots(&members, reference.raid_disks);
@@ -183,7 +184,9 @@ fn settle_roles(members: &mut [Member], reference: &Superblock) {
         .map(|role| if role.slot().is_some() { Role::Faulty } else { *role })
         .collect();
     let own = |member: &Member| match member.state {
-        State::InSync { slot } | State::Rebuilding { slot, .. } => Role::Active(slot as u16),
+        State::InSync { slot } | State::Rebuilding { slot, .. } | State::Replacing { slot, .. } => {
+            Role::Active(slot as u16)
+        }
         _ => Role::Spare,
     };
     for member in members.iter().filter(|member| member.is_current()) {
@@ -290,6 +293,13 @@ fn make_members(
 ) -> Vec<Member> {
     let mut taken: BTreeSet<u32> =
         verdicts.iter().flatten().filter_map(Verdict::serving_slot).map(u32::from).collect();
+    let originals: BTreeSet<u32> = verdicts
+        .iter()
+        .flatten()
+        .filter(|verdict| !matches!(verdict, Verdict::Replacement { .. }))
+        .filter_map(Verdict::serving_slot)
+        .map(u32::from)
+        .collect();
     let serving: BTreeSet<u32> = taken.clone();
     let mut members = Vec::new();
     for (probe, verdict) in probes.into_iter().zip(verdicts) {
@@ -302,6 +312,12 @@ fn make_members(
             ) if defects.has(Defect::StaleMemberAccepted) => {
                 (State::InSync { slot: slot.into() }, None)
             }
+            // Where both are there the old one serves, and the new one is filled.
+            (Ok(superblock), Some(Verdict::Replacement { slot, .. }))
+                if originals.contains(&slot.into()) =>
+            {
+                (State::Replacing { slot: slot.into(), done: superblock.recovered_sectors() }, None)
+            }
             (Ok(_), Some(verdict)) => judge(verdict),
         };
         // What is being built for a slot that is served already is left alone.
@@ -309,7 +325,7 @@ fn make_members(
             && (serving.contains(&slot) || !taken.insert(slot))
         {
             state = State::Foreign;
-            why = Some(format!("is being built as a replacement for slot {slot}"));
+            why = Some(format!("is being built for slot {slot}, which another member serves"));
         }
         let bad = match probe.bad_blocks {
             None => BadBlocks::default(),
@@ -321,9 +337,23 @@ fn make_members(
                 BadBlocks::default()
             }
         };
-        members.push(Member::new(probe.geometry, probe.superblock.ok(), state, bad, why));
+        let mut member = Member::new(probe.geometry, probe.superblock.ok(), state, bad, why);
+        let by_bitmap = member.superblock.as_ref().is_some_and(|sb| sb.recovery_bitmap);
+        member.marked_only = by_bitmap && matches!(state, State::Rebuilding { .. });
+        members.push(member);
     }
     members
+}
+
+/// A replacement whose old member turned out to be of no use is all the slot has.
+fn settle_replacements(members: &mut [Member]) {
+    for index in 0..members.len() {
+        let State::Replacing { slot, done } = members[index].state else { continue };
+        let serves = |m: &Member| m.state == State::InSync { slot };
+        if !members.iter().any(serves) {
+            members[index].state = State::Rebuilding { slot, done };
+        }
+    }
 }
 
 fn judge(verdict: Verdict) -> (State, Option<String>) {

@@ -79,6 +79,9 @@ defects! {
     BitClearedTooEarly "bit-cleared-too-early"
         "A region's bit is cleared as soon as its writes are answered, flushed or not.",
         "after an unclean stop the bitmap names every region that may disagree.";
+    BitsClearedWhileDegraded "bits-cleared-while-degraded"
+        "Bits are cleared although a member is missing, who will miss what they marked.",
+        "a member that comes back gets all that it missed.";
     EventsNotBumped "events-not-bumped"
         "An update writes the superblocks without counting.",
         "members that missed an update are told from those that did not.";
@@ -128,6 +131,12 @@ defects! {
     ReadFromRebuilding "read-from-rebuilding"
         "Reads are balanced onto a member that is still being rebuilt.",
         "nothing is read from where it has not been rebuilt.";
+    ReturnedMemberRead "returned-member-read"
+        "A member that comes back is read before what it missed has been copied.",
+        "a stale member is never read.";
+    ReplacementReadEarly "replacement-read-early"
+        "A replacement is read in place of the old member before it is complete.",
+        "nothing is read from where it has not been rebuilt.";
     ReadsSpreadInDoubt "reads-spread-in-doubt"
         "Reads are balanced over copies that an unclean stop may have left different.",
         "a block does not change without a write.";
@@ -151,6 +160,12 @@ defects! {
     RecoveryOffsetAhead "recovery-offset-ahead"
         "The superblock of a member that is being rebuilt does not say how far it is.",
         "nothing is read from where it has not been rebuilt.";
+    ReplacementMissesWrites "replacement-misses-writes"
+        "Writes go to the old member only while a replacement is filled.",
+        "a rebuilt member holds what was written during the rebuild.";
+    OldMemberDroppedEarly "old-member-dropped-early"
+        "A replacement takes the slot when it has been filled half way.",
+        "a rebuilt member holds everything.";
     SpareUsedTwice "spare-used-twice"
         "A spare that is being rebuilt for one slot takes the next one too.",
         "a spare serves one slot.";

@@ -82,6 +82,31 @@ pub enum Event {
         /// The slot it fills.
         slot: u32,
     },
+    /// A member that was away has its slot again, and is given what it missed.
+    MemberReturned {
+        /// Device index.
+        member: usize,
+        /// Its slot.
+        slot: u32,
+    },
+    /// A spare began to be filled with what a member holds, to take over its slot.
+    ReplacementStarted {
+        /// Device index of the member, which serves the slot meanwhile.
+        member: usize,
+        /// Device index of the spare.
+        with: usize,
+        /// The slot.
+        slot: u32,
+    },
+    /// A replacement has its slot; the member it replaced is out of service.
+    Replaced {
+        /// Device index of the old member.
+        member: usize,
+        /// Device index of the new one.
+        by: usize,
+        /// The slot.
+        slot: u32,
+    },
     /// A resync, rebuild or check began (or went on from where it had stopped).
     SyncStarted {
         /// Which.

@@ -42,7 +42,7 @@ pub mod status;
 pub mod superblock;
 pub mod sync;
 
-pub use array::{AddMember, Array, MemberIo, Refusal};
+pub use array::{AddMember, Array, MemberIo, Refusal, Return, Whole};
 pub use assembled::Assembled;
 pub use assembly::{AssembleError, Options, assemble, assemble_with};
 pub use config::Config;

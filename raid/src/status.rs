@@ -149,6 +149,8 @@ pub enum MemberState {
     InSync,
     /// Is being rebuilt; valid below its recovery offset.
     Rebuilding,
+    /// Is being filled to take over the slot of another member, which serves it meanwhile.
+    Replacing,
     /// Waits for a slot.
     Spare,
     /// Out of service.

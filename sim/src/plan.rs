@@ -124,6 +124,10 @@ classes! {
     Full => "full",
     /// An operator adds a disk.
     AddDisk => "add-disk",
+    /// An operator brings a disk back.
+    ReAdd => "re-add",
+    /// An operator replaces a member.
+    Replace => "replace",
     /// Bits flip on the medium; beyond only, or where a guard sees it.
     Corrupt => "corrupt",
     /// A write is lost, torn or lands elsewhere; beyond only.

@@ -142,6 +142,10 @@ pub enum Act {
     FailMember { disk: usize },
     /// An operator adds a new disk.
     AddDisk,
+    /// An operator brings a disk back that is out of service.
+    ReAdd { disk: usize },
+    /// An operator has a new disk take over from a member.
+    Replace { disk: usize },
     /// After so many more answers of disks, everything stops; then it is assembled again.
     Cut { steps: u64, crash: Crash, seed: u64 },
     /// A disk goes away, for good unless it comes back.
@@ -230,6 +234,8 @@ impl fmt::Display for Act {
             Self::Repair => f.write_str("repair"),
             Self::FailMember { disk } => write!(f, "fail-member {disk}"),
             Self::AddDisk => f.write_str("add-disk"),
+            Self::ReAdd { disk } => write!(f, "re-add {disk}"),
+            Self::Replace { disk } => write!(f, "replace {disk}"),
             Self::Cut { steps, crash: Crash::Kill, seed } => write!(f, "kill {steps} {seed}"),
             Self::Cut { steps, crash: Crash::PowerCut, seed } => write!(f, "cut {steps} {seed}"),
             Self::Vanish { disk } => write!(f, "vanish {disk}"),
@@ -419,6 +425,8 @@ fn parse_act(verb: &str, rest: &[u64]) -> Parsed<Act> {
         "repair" => Act::Repair,
         "fail-member" => Act::FailMember { disk: disk()? },
         "add-disk" => Act::AddDisk,
+        "re-add" => Act::ReAdd { disk: disk()? },
+        "replace" => Act::Replace { disk: disk()? },
         "kill" => crash(Crash::Kill)?,
         "cut" => crash(Crash::PowerCut)?,
         "vanish" => Act::Vanish { disk: disk()? },
@@ -463,6 +471,8 @@ world seed=12 mode=beyond latency=1..9 deadline=30
 +0 repair
 +0 fail-member 2
 +0 add-disk
++0 re-add 2
++0 replace 1
 +7 cut 30 4
 +0 kill 1 5
 +0 vanish 1

@@ -103,6 +103,7 @@ pub fn planned(plan: &Plan, seed: u64) -> Script {
     let mut script = Script { notes: Vec::new(), setup, weather, lines };
     guard(&mut script, plan, Rng::stream(seed, GUARD));
     throttle(&mut script, plan, Rng::stream(seed, PACE));
+    renew(&mut script, plan, Rng::stream(seed, RENEWAL));
     script
 }
 
@@ -132,6 +133,56 @@ fn throttle(script: &mut Script, plan: &Plan, mut rng: Rng) {
     script.lines[cut].after_us = rebuild_us(script, rng.below(112));
     for act in [Act::AddDisk, Act::FailMember { disk }] {
         script.lines.insert(cut, Line { after_us: 0, act });
+    }
+}
+
+/// The stream of what operators do about members, apart from everything else.
+const RENEWAL: u64 = 3;
+
+/// Brings disks back that went out of service, in one run of two in which some do, and replaces
+/// members in one of four.
+fn renew(script: &mut Script, plan: &Plan, mut rng: Rng) {
+    if !script.setup.level.is_redundant() {
+        return;
+    }
+    let wanted = |class| plan.faults.weight(class) != Some(0);
+    let somewhere = |script: &Script, rng: &mut Rng, from: usize| {
+        from + rng.below((script.lines.len() - from) as u64 + 1) as usize
+    };
+    let members = script.setup.members as u64;
+    if wanted(Class::Replace) && rng.below(4) == 0 {
+        for _ in 0..=rng.below(2) {
+            let (disk, at) = (rng.below(members) as usize, somewhere(script, &mut rng, 0));
+            script.lines.insert(at, Line { after_us: rng.below(200), act: Act::Replace { disk } });
+        }
+    }
+    if !wanted(Class::ReAdd) || rng.below(2) == 0 {
+        return;
+    }
+    let mut from = 0;
+    let taken_out = |lines: &[Line], from: usize| {
+        let act = |(at, line): (usize, &Line)| takes_out(&line.act).map(|disk| (from + at, disk));
+        lines[from..].iter().enumerate().find_map(act)
+    };
+    while let Some((at, disk)) = taken_out(&script.lines, from) {
+        from = at + 1;
+        let at = somewhere(script, &mut rng, from);
+        // Now and then so much later that the bitmap has been at rest.
+        let after_us = if rng.below(4) == 0 { 12_000_000 } else { rng.below(2000) };
+        script.lines.insert(at, Line { after_us, act: Act::ReAdd { disk } });
+        if matches!(script.lines[from - 1].act, Act::Vanish { .. }) {
+            script
+                .lines
+                .insert(at, Line { after_us: rng.below(2000), act: Act::ComeBack { disk } });
+        }
+    }
+}
+
+/// The disk that an act may cost its membership, and leaves usable.
+const fn takes_out(act: &Act) -> Option<usize> {
+    match *act {
+        Act::Vanish { disk } | Act::FailMember { disk } | Act::Stick { disk, .. } => Some(disk),
+        _ => None,
     }
 }
 

@@ -3,16 +3,18 @@
 //! Nothing is rebuilt here: `rebuild` does that, in the foreground. A device that carries
 //! something, an old md superblock included, is refused unless `--force`; then the old superblocks
 //! are taken off first, lest one of them be believed later. A device the array cannot take is left
-//! as it is.
+//! as it is. A member that was away and has missed only what the bitmap marks is brought back as by
+//! `re-add`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use holdfast_core::block::{BlockDevice, Geometry};
-use holdfast_raid::AddMember;
 use holdfast_raid::level::Level;
+use holdfast_raid::{AddMember, Refusal, Return};
 
 use super::change::{self, Changed};
-use crate::config::Add;
+use super::re_add;
+use crate::config::{Add, Caution};
 use crate::disk::Disk;
 use crate::erase;
 use crate::exit::{Failure, Outcome};
@@ -30,6 +32,16 @@ pub(super) fn run(config: &Add, report: &Report) -> Outcome {
     let Some(Member { path, mut disk, .. }) = new else {
         unreachable!("what was asked for beside the members is open")
     };
+    if !config.group.force {
+        let probe = re_add::probe(&mut session, &mut disk);
+        match session.array.array().how_it_returns(&probe) {
+            Ok(Return::Marked { .. }) => return welcome_back(session, path, disk, dry_run, report),
+            Err(refusal @ Refusal::SplitHistory { .. }) => {
+                return Err(re_add::refused(&session, &path.display().to_string(), &refusal));
+            }
+            _ => {}
+        }
+    }
     let status = session.status();
     if config.write_mostly && status.level != Level::Raid1 {
         let level = status.level;
@@ -39,7 +51,36 @@ pub(super) fn run(config: &Add, report: &Report) -> Outcome {
         let level = status.level;
         return Err(Failure::error(format!("{level} has no redundancy and takes no spares")));
     }
-    if !config.group.force {
+    let name = path.display().to_string();
+    let (force, caution) = (config.group.force, config.caution);
+    let terms = Terms { write_mostly: config.write_mostly, force, caution };
+    if admit(&mut session, path, disk, terms)?.is_some() {
+        session.run_and_tell(report, |_, _| ());
+        session.stop(report);
+    }
+    let sentence = format!("{name} is a spare of the array");
+    let changed = Changed { action: "add", path: name, slot: None, sentence, note: None };
+    Ok(change::answer(changed, dry_run, &session, report))
+}
+
+/// How a device is taken in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) write_mostly: bool,
+    /// What it carries goes.
+    pub(super) force: bool,
+    pub(super) caution: Caution,
+}
+
+/// Takes a device in as a spare; its index, unless it is a dry run.
+pub(super) fn admit(
+    session: &mut Session,
+    path: PathBuf,
+    mut disk: Disk,
+    terms: Terms,
+) -> Result<Option<usize>, Failure> {
+    let Terms { write_mostly, force, caution } = terms;
+    if !force {
         let marks = members::signatures(&mut disk, &mut session.clock, &path)?;
         members::refuse_carriers(&[(path.clone(), marks)])?;
     }
@@ -47,24 +88,37 @@ pub(super) fn run(config: &Add, report: &Report) -> Outcome {
     let refused = |refusal| Failure::error(format!("{name} cannot be added: {refusal}"));
     // Before anything is taken off it.
     let opened = disk.geometry();
-    let geometry = Geometry { read_only: opened.read_only && !dry_run, ..opened };
+    let geometry = Geometry { read_only: opened.read_only && !caution.dry_run, ..opened };
     session.array.check_new_member(geometry).map_err(refused)?;
+    if caution.dry_run {
+        return Ok(None);
+    }
+    keep_what_it_carries(session, &mut disk, &path)?;
+    if force {
+        confirm(&format!("Overwrite what {name} carries?"), caution.yes)?;
+        take_off_superblocks(&mut disk, session, &name)?;
+    }
+    let seed = AddMember { device_uuid: members::new_uuid(), write_mostly };
+    let member = session.array.add_member(disk, seed).map_err(refused)?;
+    session.paths.push(path);
+    session.superblocks.push(None);
+    Ok(Some(member))
+}
+
+/// A member that was away, and of which the bitmap knows what it missed, is no stranger.
+fn welcome_back(
+    mut session: Session,
+    path: PathBuf,
+    disk: Disk,
+    dry_run: bool,
+    report: &Report,
+) -> Outcome {
+    let member = re_add::introduce(&mut session, path, disk)?;
+    let changed = re_add::bring_back(&mut session, member, "add", dry_run)?;
     if !dry_run {
-        keep_what_it_carries(&mut session, &mut disk, &path)?;
-        if config.group.force {
-            confirm(&format!("Overwrite what {name} carries?"), config.caution.yes)?;
-            take_off_superblocks(&mut disk, &mut session, &name)?;
-        }
-        let seed =
-            AddMember { device_uuid: members::new_uuid(), write_mostly: config.write_mostly };
-        session.array.add_member(disk, seed).map_err(refused)?;
-        session.paths.push(path);
-        session.superblocks.push(None);
         session.run_and_tell(report, |_, _| ());
         session.stop(report);
     }
-    let sentence = format!("{name} is a spare of the array");
-    let changed = Changed { action: "add", path: name, slot: None, sentence, note: None };
     Ok(change::answer(changed, dry_run, &session, report))
 }
 

@@ -167,6 +167,7 @@ impl Member {
 const fn role(state: MemberState) -> &'static str {
     match state {
         MemberState::InSync | MemberState::Rebuilding => "active",
+        MemberState::Replacing => "replacement",
         MemberState::Spare => "spare",
         MemberState::Faulty => "faulty",
         MemberState::Stale | MemberState::Foreign => "none",
@@ -178,6 +179,7 @@ pub(super) const fn state_word(state: MemberState) -> &'static str {
     match state {
         MemberState::InSync => "in-sync",
         MemberState::Rebuilding => "rebuilding",
+        MemberState::Replacing => "replacing",
         MemberState::Spare => "spare",
         MemberState::Faulty => "faulty",
         MemberState::Stale => "stale",
@@ -219,8 +221,10 @@ pub(super) fn pending(status: &Status) -> Option<(Action, u64, u64)> {
         };
         return Some((Action::Resync, from.min(total), total));
     }
-    let rebuilding = status.members.iter().filter(|m| m.state == MemberState::Rebuilding);
-    let done = rebuilding.map(|member| member.recovery_offset.unwrap_or(0)).min()?;
+    let filled =
+        |m: &&MemberStatus| matches!(m.state, MemberState::Rebuilding | MemberState::Replacing);
+    let filled = status.members.iter().filter(filled);
+    let done = filled.map(|member| member.recovery_offset.unwrap_or(0)).min()?;
     Some((Action::Recover, done, status.member_sectors))
 }
 
@@ -308,7 +312,7 @@ pub(super) fn losses(status: &Status, survivable: u32) -> String {
 pub(super) fn member_rows(session: &Session, status: &Status) -> Vec<Vec<String>> {
     let mut rows = vec![row!["slot", "member", "events", "state"]];
     let present: Vec<(usize, &MemberStatus)> = status.members.iter().enumerate().collect();
-    let active = |member: &MemberStatus| serves(member.state);
+    let active = |m: &MemberStatus| serves(m.state) || m.state == MemberState::Replacing;
     for slot in 0..status.raid_disks {
         let holders =
             present.iter().filter(|(_, member)| active(member) && member.slot == Some(slot));
@@ -324,12 +328,13 @@ pub(super) fn member_rows(session: &Session, status: &Status) -> Vec<Vec<String>
 }
 
 fn member_row(session: &Session, status: &Status, index: usize, m: &MemberStatus) -> Vec<String> {
-    let slot = m.slot.filter(|_| serves(m.state)).map(|slot| slot.to_string());
+    let holds = serves(m.state) || m.state == MemberState::Replacing;
+    let slot = m.slot.filter(|_| holds).map(|slot| slot.to_string());
     let mut state = match (m.state, m.recovery_offset) {
-        (MemberState::Rebuilding, done) => {
+        (MemberState::Rebuilding | MemberState::Replacing, done) => {
             let done = Human(done.unwrap_or(0) * SECTOR_BYTES);
             let total = Human(status.member_sectors * SECTOR_BYTES);
-            format!("rebuilding, {done} of {total} done")
+            format!("{}, {done} of {total} done", state_word(m.state))
         }
         (state, _) => state_word(state).replace('-', " "),
     };

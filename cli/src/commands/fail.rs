@@ -26,7 +26,10 @@ pub(super) fn declare(
 ) -> Result<Changed, Failure> {
     let (member, path, before) = change::meant(session, selector)?;
     match before.state {
-        MemberState::InSync | MemberState::Rebuilding | MemberState::Spare => {}
+        MemberState::InSync
+        | MemberState::Rebuilding
+        | MemberState::Replacing
+        | MemberState::Spare => {}
         MemberState::Faulty | MemberState::Stale => {
             return Err(Failure::error(format!("{path} is out of service already"))
                 .hint("holdfast remove takes it out of the array for good"));

@@ -126,6 +126,7 @@ fn listed(session: &Session, status: &Status) -> Vec<MemberFacts> {
         let member = &status.members[index];
         let state = match member.state {
             MemberState::InSync | MemberState::Rebuilding => Listed::Active,
+            MemberState::Replacing => Listed::Replacement,
             MemberState::Spare => Listed::Spare,
             MemberState::Faulty | MemberState::Stale | MemberState::Foreign => return None,
         };
@@ -141,7 +142,9 @@ fn listed(session: &Session, status: &Status) -> Vec<MemberFacts> {
     let place = |index: &usize| {
         let member = &status.members[*index];
         match member.state {
-            MemberState::InSync | MemberState::Rebuilding => (0, member.slot.unwrap_or(u32::MAX)),
+            MemberState::InSync | MemberState::Rebuilding | MemberState::Replacing => {
+                (0, member.slot.unwrap_or(u32::MAX))
+            }
             _ => (1, member.dev_number),
         }
     };

@@ -19,11 +19,13 @@ mod mdstat;
 mod multipath;
 mod overlay;
 mod plan;
+mod re_add;
 mod read;
 mod rebuild;
 mod recover_search;
 mod remove;
 mod repair;
+mod replace;
 mod restore;
 mod serve;
 mod sim;
@@ -55,6 +57,8 @@ pub(crate) fn run(job: &Job, report: &Report) -> Outcome {
         Job::Fail(config) => fail::run(config, report),
         Job::Remove(config) => remove::run(config, report),
         Job::Add(config) => add::run(config, report),
+        Job::ReAdd(config) => re_add::run(config, report),
+        Job::Replace(config) => replace::run(config, report),
         Job::ZeroSuperblock(config) => zero_superblock::run(config, report),
         Job::Doctor(config) => doctor::run(config, report),
         Job::Dump(config) => dump::run(config, report),

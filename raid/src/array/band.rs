@@ -529,6 +529,16 @@ impl<X: Defects> Array<X> {
         {
             self.corrected(member, first, sectors);
         }
+        self.band_settled(key);
+    }
+
+    /// One that has nothing to say to the band but that it is done.
+    pub(super) fn band_one_done(&mut self, key: Key) {
+        self.bands[key].left -= 1;
+        self.band_settled(key);
+    }
+
+    fn band_settled(&mut self, key: Key) {
         if self.bands[key].left == 0 {
             match self.bands[key].work {
                 Work::Read { .. } => self.finish_band(key, Ok(())),

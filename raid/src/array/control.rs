@@ -5,7 +5,7 @@ use holdfast_core::time::Instant;
 
 use super::{Array, Defects, Member, State};
 use crate::event::FailReason;
-use crate::superblock::{BadBlocks, Role, Superblock, Uuid};
+use crate::superblock::{Role, Superblock, Uuid};
 use crate::sync::Action;
 
 /// Why something asked of an array was not done.
@@ -57,6 +57,57 @@ pub enum Refusal {
     /// The array has lost too much, or is stopping.
     #[error("the array is not in service")]
     NotRunning,
+    /// It does not hold its slot's data, so there is nothing to copy from it.
+    #[error("device {member} does not serve a slot in full: let a spare be rebuilt in its place")]
+    NotServing {
+        /// Device index.
+        member: usize,
+    },
+    /// Another device is to replace it already.
+    #[error("device {member} is being replaced by device {by} already")]
+    BeingReplaced {
+        /// Device index.
+        member: usize,
+        /// The other one's.
+        by: usize,
+    },
+    /// It is not a spare.
+    #[error("device {member} is not a spare")]
+    NotSpare {
+        /// Device index.
+        member: usize,
+    },
+    /// It is in service, or a spare: it need not come back.
+    #[error("device {member} is a member already")]
+    AlreadyIn {
+        /// Device index.
+        member: usize,
+    },
+    /// Requests sent to it are still on their way, and could land on what it is given now.
+    #[error("device {member} has not answered {requests} requests yet")]
+    Outstanding {
+        /// Device index.
+        member: usize,
+        /// How many.
+        requests: u32,
+    },
+    /// It never was a member of this array, or of an earlier one under its name.
+    #[error("it {0}")]
+    Stranger(#[from] crate::superblock::Stranger),
+    /// It says nothing that can be believed.
+    #[error(transparent)]
+    Unreadable(#[from] crate::scan::ProbeError),
+    /// It ran apart from the members the array has now, and holds writes that they lack.
+    #[error(
+        "it went on without the members that are here, up to event {events} (they are at \
+         {array_events}): each side holds writes that the other lacks"
+    )]
+    SplitHistory {
+        /// Its events.
+        events: u64,
+        /// The array's.
+        array_events: u64,
+    },
     /// There is nothing to rebuild and no spare to rebuild onto.
     #[error("nothing to do: no member is missing, or no spare is there")]
     NothingToDo,
@@ -75,7 +126,7 @@ pub struct AddMember {
 }
 
 impl<X: Defects> Array<X> {
-    fn check_running(&self) -> Result<(), Refusal> {
+    pub(super) fn check_running(&self) -> Result<(), Refusal> {
         match () {
             () if self.config.read_only => Err(Refusal::ReadOnly),
             () if self.stopping => Err(Refusal::NotRunning),
@@ -138,23 +189,17 @@ impl<X: Defects> Array<X> {
     ) -> Result<usize, Refusal> {
         self.advance(now);
         let superblock = self.spare_superblock(&geometry, new)?;
-        let number = superblock.dev_number;
-        let mut member =
-            Member::new(geometry, Some(superblock), State::Spare, BadBlocks::default(), None);
-        // An old log on the device must not outlive its old array.
-        member.bad_changed = true;
-        self.members.push(member);
-        self.sync_held = false;
-        self.set_role(number, Role::Spare);
-        if let Some(intent) = &mut self.intent {
-            intent.rewrite();
-        }
-        self.meta.request();
-        Ok(self.members.len() - 1)
+        let member = self.introduce(now, geometry);
+        self.take_spare(member, superblock);
+        Ok(member)
     }
 
     /// The superblock a device would join with.
-    fn spare_superblock(&self, geometry: &Geometry, new: AddMember) -> Result<Superblock, Refusal> {
+    pub(super) fn spare_superblock(
+        &self,
+        geometry: &Geometry,
+        new: AddMember,
+    ) -> Result<Superblock, Refusal> {
         self.check_running()?;
         let level = self.layout.shape().level;
         if !level.is_redundant() {
@@ -166,12 +211,7 @@ impl<X: Defects> Array<X> {
         if geometry.block_bytes > self.identity.block_bytes {
             return Err(Refusal::Unsuitable("its logical blocks are larger than the array's"));
         }
-        let model = self
-            .members
-            .iter()
-            .find(|member| member.is_current())
-            .map(|member| member.superblock().clone())
-            .ok_or(Refusal::NotRunning)?;
+        let model = self.model()?.clone();
         let number = self.free_number(&model).ok_or(Refusal::NoDeviceNumber)?;
         let mut superblock = model;
         superblock

@@ -3,11 +3,10 @@
 //! Zeros are their own parity, so a stripe that every member forgets stays true. What is less than
 //! a stripe is accepted and has no effect, as in md.
 
-use holdfast_core::block::Op;
 use holdfast_core::slab::Key;
 
 use super::band::{Band, Work};
-use super::leg::{Leg, Owner};
+use super::leg::{Change, Leg};
 use super::locks::Mode;
 use super::{Array, Defects, Unit};
 use crate::defects::Defect;
@@ -55,9 +54,7 @@ impl<X: Defects> Array<X> {
             .collect();
         self.bands[key].left = members.len() as u32;
         for (slot, member) in members {
-            let at = self.members[member].data_offset() + first;
-            let leg = Leg::Band(key, slot);
-            self.issue(member, at, Op::Discard(sectors), Owner::Leg(leg));
+            self.change_leg(member, first, Change::Discard(sectors), Leg::Band(key, slot));
         }
     }
 }

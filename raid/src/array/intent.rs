@@ -265,6 +265,31 @@ impl Intent {
         self.dirty.insert(0);
     }
 
+    /// The events count at which bits were last cleared: whoever left later has missed only what is
+    /// marked.
+    pub(super) fn events_cleared(&self) -> u64 {
+        let bytes = &self.image[EVENTS_CLEARED_AT..EVENTS_CLEARED_AT + 8];
+        u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+    }
+
+    /// Whether some region of the range is marked, for whatever reason.
+    pub(super) fn is_marked(&self, range: Range<u64>) -> bool {
+        self.slice()[self.regions(&range)].any()
+    }
+
+    /// The first sector at or after `sector` that is marked.
+    pub(super) fn next_marked(&self, sector: u64) -> Option<u64> {
+        let from = (sector / self.chunk_sectors) as usize;
+        let region = from + self.slice().get(from..)?.first_one()?;
+        Some(sector.max(region as u64 * self.chunk_sectors))
+    }
+
+    /// Sectors of marked regions.
+    pub(super) fn marked_sectors(&self) -> u64 {
+        let marked = self.slice().count_ones() as u64 * self.chunk_sectors;
+        marked.min(self.sectors)
+    }
+
     /// The first page, header included.
     pub(super) fn header_page(&self) -> Payload {
         Payload::from_slice(&self.image[..PAGE_BYTES])
@@ -285,16 +310,21 @@ impl<X: Defects> Array<X> {
     /// When bits could be cleared.
     pub(super) fn intent_due(&self) -> Option<Instant> {
         let intent = self.intent.as_ref()?;
-        let able = !self.config.read_only && !self.broken && !self.is_degraded();
+        let able = !self.config.read_only && !self.broken && !self.keeps_bits();
         let able = able && !self.is_clogged();
         // While the metadata update has the first page, its answer is what is waited for.
         let may = intent.phase == Phase::Idle && able && !self.meta.writes_header();
         if may && !self.stopping { intent.due() } else { None }
     }
 
+    /// Whether somebody is missing who would miss what a cleared bit had marked.
+    fn keeps_bits(&self) -> bool {
+        self.is_degraded() && !self.defects.has(Defect::BitsClearedWhileDegraded)
+    }
+
     /// Starts a bitmap write if one is wanted and none is under way.
     pub(super) fn step_intent(&mut self) {
-        let degraded = self.is_degraded();
+        let degraded = self.keeps_bits();
         let (stopping, idle, clogged) = (self.stopping, self.no_units(), self.is_clogged());
         if self.meta.writes_header() {
             return;
@@ -341,7 +371,7 @@ impl<X: Defects> Array<X> {
     }
 
     fn clear_bits(&mut self) {
-        let degraded = self.is_degraded();
+        let (degraded, all_there) = (self.keeps_bits(), !self.is_degraded());
         let events = self.meta.events();
         let intent = self.intent.as_mut().expect("there is a bitmap");
         let Phase::Flushing { clearing, .. } = std::mem::replace(&mut intent.phase, Phase::Idle)
@@ -355,7 +385,7 @@ impl<X: Defects> Array<X> {
             intent.idle.stir(region);
             intent.set(region, false);
         }
-        intent.set_events(events, true);
+        intent.set_events(events, all_there);
         intent.wanted += 1;
         self.step_intent();
     }

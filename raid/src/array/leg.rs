@@ -12,7 +12,7 @@ use holdfast_core::buf::{Buf, Payload};
 use holdfast_core::size::SECTOR_BYTES;
 use holdfast_core::slab::Key;
 
-use super::{Array, Defects, Io, State};
+use super::{Array, Defects, Io, State, Unit};
 use crate::defects::Defect;
 use crate::event::{Event, FailReason};
 
@@ -40,6 +40,27 @@ pub(super) enum Leg {
     Band(Key, u32),
     /// Slot.
     Window(Key, u32),
+    /// What a unit writes to a member that is to replace the one it wrote the same to. The unit
+    /// waits for it and asks no more: a replacement that does not take a write is given up.
+    Twin(Unit),
+}
+
+/// A change to a member's data. Sectors are counted by the payload or here.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Write(Payload, Durability),
+    Zero(u64),
+    Discard(u64),
+}
+
+impl Change {
+    fn into_op(self) -> Op {
+        match self {
+            Self::Write(data, durability) => Op::Write(data, durability),
+            Self::Zero(sectors) => Op::Zero(sectors),
+            Self::Discard(sectors) => Op::Discard(sectors),
+        }
+    }
 }
 
 /// How the write of a leg ended.
@@ -72,19 +93,22 @@ pub(super) struct Narrow {
 impl<X: Defects> Array<X> {
     /// Reads `sectors` of a slot's member from its data sector `sector`.
     pub(super) fn read_leg(&mut self, member: usize, sector: u64, buf: Buf, leg: Leg) {
+        let hasty = self.defects.has(Defect::ReplacementReadEarly);
+        let member = self.twin_of(member).filter(|_| hasty).unwrap_or(member);
         let at = self.members[member].data_offset() + sector;
         let key = self.issue(member, at, Op::Read(buf), Owner::Leg(leg));
         let patient = match leg {
             Leg::Piece(piece, _) => self.piece_is_patient(piece),
             Leg::Band(band, _) => self.bands[band].patient,
             Leg::Window(window, _) => self.windows[window].patient,
+            Leg::Twin(_) => unreachable!("a replacement is never read"),
         };
         if let Some(at) = self.ios[key].deadline.filter(|_| patient) {
             self.deadlines.clear(at, key);
         }
     }
 
-    /// Writes a slot's member at its data sector `sector`.
+    /// Writes a slot's member at its data sector `sector`, and the one that is to replace it.
     pub(super) fn write_leg(
         &mut self,
         member: usize,
@@ -93,13 +117,46 @@ impl<X: Defects> Array<X> {
         durability: Durability,
         leg: Leg,
     ) {
+        self.change_leg(member, sector, Change::Write(data, durability), leg);
+    }
+
+    /// Changes what a slot's member holds from its data sector `sector` on, and the one that is to
+    /// replace it.
+    pub(super) fn change_leg(&mut self, member: usize, sector: u64, change: Change, leg: Leg) {
+        let twin = self.twin_of(member);
+        if let Some(twin) = twin.filter(|_| !self.defects.has(Defect::ReplacementMissesWrites)) {
+            let unit = match leg {
+                Leg::Piece(key, _) => Unit::Piece(key),
+                Leg::Band(key, _) => Unit::Band(key),
+                Leg::Window(key, _) => Unit::Window(key),
+                Leg::Twin(_) => unreachable!("a replacement has none itself"),
+            };
+            match unit {
+                Unit::Piece(key) => self.piece_waits_for_one_more(key),
+                Unit::Band(key) => self.bands[key].left += 1,
+                Unit::Window(key) => self.windows[key].left += 1,
+            }
+            self.change_twin(twin, sector, change.clone(), unit);
+        }
+        self.change_one(member, sector, change, leg);
+    }
+
+    /// Changes what one member holds, and nobody else.
+    pub(super) fn change_one(&mut self, member: usize, sector: u64, change: Change, leg: Leg) {
         let at = self.members[member].data_offset() + sector;
-        self.issue(member, at, Op::Write(data, durability), Owner::Leg(leg));
+        self.issue(member, at, change.into_op(), Owner::Leg(leg));
+    }
+
+    /// Changes what a replacement holds; the unit counts on an answer.
+    pub(super) fn change_twin(&mut self, twin: usize, sector: u64, change: Change, unit: Unit) {
+        let at = self.members[twin].data_offset() + sector;
+        self.issue(twin, at, change.into_op(), Owner::Leg(Leg::Twin(unit)));
     }
 
     /// A member has answered.
     pub(super) fn answered(&mut self, io: Io, op: Op, result: Result<(), Fault>) {
         match io.owner {
+            Owner::Leg(Leg::Twin(unit)) => self.twin_answered(&io, unit, &op, result),
             Owner::Leg(leg) => match op {
                 Op::Read(buf) => self.leg_read(io.member, leg, result.map(|()| buf)),
                 op => self.leg_write_answered(&io, leg, op, result),
@@ -138,6 +195,7 @@ impl<X: Defects> Array<X> {
             Leg::Piece(key, _) => self.piece_is_fragment(key),
             Leg::Band(key, _) => self.bands[key].fragment,
             Leg::Window(key, _) => self.windows[key].fragment,
+            Leg::Twin(_) => false,
         }
     }
 
@@ -152,6 +210,7 @@ impl<X: Defects> Array<X> {
             Leg::Piece(key, copy) => self.piece_read(key, copy, member, result),
             Leg::Band(key, slot) => self.band_read(key, slot, result),
             Leg::Window(key, slot) => self.window_read(key, slot, result),
+            Leg::Twin(_) => unreachable!("a replacement is never read"),
         }
     }
 
@@ -160,6 +219,7 @@ impl<X: Defects> Array<X> {
             Leg::Piece(key, copy) => self.piece_written(key, copy, member, written),
             Leg::Band(key, slot) => self.band_written(key, slot, written),
             Leg::Window(key, slot) => self.window_written(key, slot, written),
+            Leg::Twin(unit) => self.one_answered(unit),
         }
     }
 
@@ -312,7 +372,7 @@ impl<X: Defects> Array<X> {
     }
 
     /// Device sectors were written: what was bad there is good now.
-    fn mended(&mut self, member: usize, sector: u64, sectors: u64) {
+    pub(super) fn mended(&mut self, member: usize, sector: u64, sectors: u64) {
         if self.members[member].clear_bad(sector..sector + sectors) {
             self.meta.request();
         }
@@ -349,13 +409,13 @@ impl<X: Defects> Array<X> {
         device.state = State::Faulty { slot };
         device.why = Some(format!("failed: {reason}"));
         let dev_number = device.superblock.as_ref().map(|sb| sb.dev_number);
-        if let Some(slot) = slot {
-            self.slots[slot as usize] = None;
-        }
         if let Some(number) = dev_number {
             self.set_role(number, crate::superblock::Role::Faulty);
         }
         self.events.push_back(Event::MemberFailed { member, slot, reason });
+        if let Some(slot) = slot {
+            self.vacate(slot, member);
+        }
         self.meta.request_failure();
         self.pass_lost_member();
         true
@@ -432,6 +492,7 @@ impl<X: Defects> Array<X> {
             Leg::Piece(key, _) => self.piece_has_alternative(key, member),
             Leg::Band(key, slot) => self.band_has_alternative(key, slot),
             Leg::Window(key, cell) => self.window_has_alternative(key, cell),
+            Leg::Twin(_) => false,
         }
     }
 }

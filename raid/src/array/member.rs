@@ -15,6 +15,9 @@ pub(crate) enum State {
     InSync { slot: u32 },
     /// Takes its slot's writes; can be read below `done` sectors from its data start.
     Rebuilding { slot: u32, done: u64 },
+    /// Is filled beside the member that holds its slot, and takes its writes as well; is never
+    /// read. Has what that member has below `done`.
+    Replacing { slot: u32, done: u64 },
     /// Waits for a slot.
     Spare,
     /// Taken out of service; `slot` is the one it had.
@@ -53,6 +56,10 @@ pub(crate) struct Member {
     pub(crate) slow: u32,
     /// Why it is not in service.
     pub(crate) why: Option<String>,
+    /// While it is being rebuilt: it was a member before, and has missed only what the bitmap marks.
+    pub(crate) marked_only: bool,
+    /// While it is a spare: the slot whose member it is to replace.
+    pub(crate) replaces: Option<u32>,
     read_errors: u32,
     read_errors_since: Instant,
 }
@@ -80,23 +87,43 @@ impl Member {
             stream_end: 0,
             slow: 0,
             why,
+            marked_only: false,
+            replaces: None,
             read_errors: 0,
             read_errors_since: Instant::ZERO,
         }
     }
 
-    /// The slot it serves now.
+    /// The slot whose data it holds or is being given.
     pub(crate) const fn slot(&self) -> Option<u32> {
         match self.state {
-            State::InSync { slot } | State::Rebuilding { slot, .. } => Some(slot),
+            State::InSync { slot }
+            | State::Rebuilding { slot, .. }
+            | State::Replacing { slot, .. } => Some(slot),
             _ => None,
+        }
+    }
+
+    /// How far it has been filled, while it is.
+    pub(crate) const fn filled(&self) -> Option<u64> {
+        match self.state {
+            State::Rebuilding { done, .. } | State::Replacing { done, .. } => Some(done),
+            _ => None,
+        }
+    }
+
+    /// It has been filled so far.
+    pub(crate) const fn fill(&mut self, until: u64) {
+        if let State::Rebuilding { done, .. } | State::Replacing { done, .. } = &mut self.state
+            && *done < until
+        {
+            *done = until;
         }
     }
 
     /// Whether its metadata is kept up to date.
     pub(crate) const fn is_current(&self) -> bool {
-        !self.lost
-            && matches!(self.state, State::InSync { .. } | State::Rebuilding { .. } | State::Spare)
+        !self.lost && (self.slot().is_some() || matches!(self.state, State::Spare))
     }
 
     /// Whether writes go to it.
@@ -196,6 +223,7 @@ impl Member {
         match self.state {
             State::InSync { .. } => MemberState::InSync,
             State::Rebuilding { .. } => MemberState::Rebuilding,
+            State::Replacing { .. } => MemberState::Replacing,
             State::Spare => MemberState::Spare,
             State::Faulty { .. } => MemberState::Faulty,
             State::Stale { .. } => MemberState::Stale,

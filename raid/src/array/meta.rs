@@ -215,6 +215,7 @@ impl<X: Defects> Array<X> {
             (false, _) => Resync::From(0),
         };
         let now = Timestamp(self.config.epoch_secs + self.now.as_nanos() / 1_000_000_000);
+        let marked = self.intent.is_some();
         let mut update = Update { generation: self.meta.wanted, ..Update::default() };
         for index in 0..self.members.len() {
             let member = &mut self.members[index];
@@ -229,11 +230,11 @@ impl<X: Defects> Array<X> {
                 member.bad_changed = false;
                 update.logs.push((index, sector, log.into()));
             }
-            let recovered = match member.state {
-                State::Rebuilding { .. } if self.defects.has(Defect::RecoveryOffsetAhead) => None,
-                State::Rebuilding { done, .. } => Some(done),
-                _ => None,
-            };
+            let ahead = matches!(member.state, State::Rebuilding { .. })
+                && self.defects.has(Defect::RecoveryOffsetAhead);
+            let recovered = member.filled().filter(|_| !ahead);
+            let replacement = matches!(member.state, State::Replacing { .. });
+            let by_bitmap = recovered.is_some() && member.marked_only && marked;
             let recorded = !member.bad.is_empty();
             let block = member.geometry.block_bytes as usize;
             let superblock = member.superblock_mut();
@@ -242,6 +243,8 @@ impl<X: Defects> Array<X> {
             superblock.resync = resync;
             update.rebuilt_before.push((index, superblock.recovery_offset));
             superblock.recovery_offset = recovered;
+            superblock.recovery_bitmap = by_bitmap;
+            superblock.replacement = replacement;
             superblock.bad_blocks_recorded = recorded;
             let mut bytes = superblock.emit();
             bytes.resize(bytes.len().next_multiple_of(block), 0);

@@ -31,6 +31,8 @@ mod meta;
 mod pass;
 mod piece;
 mod plan;
+mod rejoin;
+mod replace;
 mod report;
 mod shatter;
 mod window;
@@ -56,6 +58,7 @@ pub use control::{AddMember, Refusal};
 pub(crate) use intent::Intent;
 pub(crate) use member::{Member, State};
 pub(crate) use meta::Meta;
+pub use rejoin::{Return, Whole};
 
 use band::Band;
 use gather::Gathered;
@@ -151,6 +154,8 @@ pub struct Array<X: Defects = Sound> {
     members: Vec<Member>,
     /// The device that serves each slot.
     slots: Vec<Option<usize>>,
+    /// The device that is to replace it.
+    twins: Vec<Option<usize>>,
     now: Instant,
 
     /// Counts whatever comes from outside.
@@ -234,9 +239,11 @@ impl<X: Defects> Array<X> {
         }
         let raid_disks = parts.layout.shape().raid_disks as usize;
         let mut slots = vec![None; raid_disks];
+        let mut twins = vec![None; raid_disks];
         for (index, member) in parts.members.iter().enumerate() {
-            if let Some(slot) = member.slot() {
-                slots[slot as usize] = Some(index);
+            match member.state {
+                State::Replacing { slot, .. } => twins[slot as usize] = Some(index),
+                _ => member.slot().into_iter().for_each(|slot| slots[slot as usize] = Some(index)),
             }
         }
         Self {
@@ -246,6 +253,7 @@ impl<X: Defects> Array<X> {
             layout: parts.layout,
             members: parts.members,
             slots,
+            twins,
             now: Instant::ZERO,
             inputs: 1,
             settled: 0,
@@ -411,7 +419,7 @@ impl<X: Defects> Array<X> {
         let promises = |slot: &Option<usize>| {
             slot.is_none_or(|member| self.members[member].geometry.discard_zeroes)
         };
-        self.slots.iter().all(promises)
+        self.slots.iter().chain(&self.twins).all(promises)
     }
 
     fn advance(&mut self, now: Instant) {

@@ -44,6 +44,8 @@ pub(super) struct Pass {
     short_of: u64,
     /// No new windows; the pass ends when the open ones have.
     ending: bool,
+    /// Devices that a recovery fills. Who comes later has not been given what it had done before.
+    filled: Vec<usize>,
 }
 
 impl Pass {
@@ -93,6 +95,8 @@ impl<X: Defects> Array<X> {
         };
         let end = self.space(action);
         let from = from.min(end);
+        let filled = (0..self.members.len()).filter(|&m| self.members[m].filled().is_some());
+        let filled = filled.collect();
         self.events.push_back(Event::SyncStarted { action, from });
         self.pass = Some(Pass {
             action,
@@ -106,6 +110,7 @@ impl<X: Defects> Array<X> {
             settled: from,
             short_of: u64::MAX,
             ending: false,
+            filled,
         });
     }
 
@@ -118,7 +123,7 @@ impl<X: Defects> Array<X> {
     }
 
     /// Sectors a pass covers.
-    fn space(&self, action: Action) -> u64 {
+    pub(super) fn space(&self, action: Action) -> u64 {
         let all = match &self.layout {
             Layout::Parity(parity) => parity.member_extent(),
             Layout::Mapped(mapped) if action == Action::Recover => mapped.member_extent(0),
@@ -128,15 +133,11 @@ impl<X: Defects> Array<X> {
     }
 
     fn rebuilt_so_far(&self) -> u64 {
-        let done = |member: &super::Member| match member.state {
-            State::Rebuilding { done, .. } => Some(done),
-            _ => None,
-        };
-        self.members.iter().filter_map(done).min().unwrap_or(0)
+        self.members.iter().filter_map(super::Member::filled).min().unwrap_or(0)
     }
 
-    /// Starts what is due: recovery if a member is being rebuilt or a spare can take a free slot,
-    /// else a pending resync.
+    /// Starts what is due: recovery if a member is being rebuilt or replaced or a spare can take a
+    /// free slot, else a pending resync.
     pub(super) fn begin_pending(&mut self) -> bool {
         self.sync_held = false;
         if self.pass.is_some() || self.stopping || self.broken || self.config.read_only {
@@ -146,8 +147,9 @@ impl<X: Defects> Array<X> {
             return false;
         }
         self.activate_spares();
+        self.begin_replacements();
         let rebuilding = |m: &super::Member| matches!(m.state, State::Rebuilding { .. });
-        if self.members.iter().any(|m| rebuilding(m) && !m.lost) {
+        if self.members.iter().any(|m| rebuilding(m) && !m.lost) || self.replacement_is_due() {
             self.begin_pass(Action::Recover);
             return true;
         }
@@ -155,6 +157,7 @@ impl<X: Defects> Array<X> {
             self.begin_pass(Action::Resync);
             return true;
         }
+        self.finish_replacements();
         false
     }
 
@@ -186,7 +189,7 @@ impl<X: Defects> Array<X> {
     /// A member went out of service while a pass may be running.
     pub(super) fn pass_lost_member(&mut self) {
         let spare = self.members.iter().any(|m| m.state == State::Spare);
-        let targets = self.members.iter().any(|m| matches!(m.state, State::Rebuilding { .. }));
+        let targets = self.members.iter().any(|m| m.filled().is_some());
         let Some(pass) = &mut self.pass else { return };
         let pointless = pass.action == Action::Recover && !targets;
         let better = pass.action != Action::Recover && spare && self.config.auto_sync;
@@ -262,8 +265,14 @@ impl<X: Defects> Array<X> {
         let pass = self.pass.as_mut().expect("a pass runs");
         let skips = pass.action == Action::Resync
             || pass.action == Action::Recover && self.defects.has(Defect::RebuildSkipsCleanRegions);
-        if skips && let Some(intent) = &self.intent {
-            match intent.next_needed(pass.next) {
+        let (rows, next) = (matches!(self.layout, Layout::Parity(_)), pass.next);
+        let marked = pass.action == Action::Recover && self.only_marked_from(next);
+        let pass = self.pass.as_mut().expect("a pass runs");
+        if (skips || marked && rows)
+            && let Some(intent) = &self.intent
+        {
+            let wanted = if skips { intent.next_needed(next) } else { intent.next_marked(next) };
+            match wanted {
                 Some(sector) if sector < pass.end => pass.next = sector,
                 _ => pass.next = pass.end,
             }
@@ -271,6 +280,9 @@ impl<X: Defects> Array<X> {
                 pass.done = pass.next;
             }
             if pass.next >= pass.end {
+                if marked {
+                    self.record_progress();
+                }
                 return;
             }
         }
@@ -288,6 +300,7 @@ impl<X: Defects> Array<X> {
         let skipped = action == Action::Recover
             && self.defects.has(Defect::RebuildSkipsCleanRegions)
             && self.intent.as_ref().is_some_and(fine);
+        let skipped = skipped || marked && self.nothing_marked(start, len);
         let count = if skipped { 0 } else { count };
         let pass = self.pass.as_mut().expect("a pass runs");
         pass.next = start + len;
@@ -316,7 +329,7 @@ impl<X: Defects> Array<X> {
             return (mapped.map(start, most, &mut copies), 1);
         }
         let mut len = most;
-        for slot in self.targets() {
+        for slot in self.filling() {
             let ahead = self.rebuilt_on(slot).saturating_sub(start);
             len = match ahead {
                 0 => mapped.array_sector_of(slot, start, len).1,
@@ -336,16 +349,36 @@ impl<X: Defects> Array<X> {
         (0..self.slots.len() as u32).filter(target).collect()
     }
 
-    /// How far a slot's member is rebuilt.
+    /// The slots whose member, or its replacement, is being filled.
+    fn filling(&self) -> Vec<u32> {
+        (0..self.slots.len() as u32).filter(|&slot| self.receiver(slot).is_some()).collect()
+    }
+
+    /// How far a slot's member, or its replacement, is filled.
     fn rebuilt_on(&self, slot: u32) -> u64 {
-        match self.member_on(slot).map(|member| self.members[member].state) {
-            Some(State::Rebuilding { done, .. }) => done,
-            _ => 0,
+        self.receiver(slot).and_then(|member| self.members[member].filled()).unwrap_or(0)
+    }
+
+    /// Whether all who have yet to be filled from here on have missed only what the bitmap marks.
+    fn only_marked_from(&self, start: u64) -> bool {
+        let wanting = |member: &&super::Member| member.filled().is_some_and(|done| done <= start);
+        self.intent.is_some() && self.members.iter().filter(wanting).all(|m| m.marked_only)
+    }
+
+    /// Whether the bitmap marks nothing of a range that a recovery comes to.
+    fn nothing_marked(&self, start: u64, len: u64) -> bool {
+        let Some(intent) = &self.intent else { return false };
+        match &self.layout {
+            Layout::Parity(_) => !intent.is_marked(start..start + len),
+            Layout::Mapped(mapped) => self
+                .target_windows(mapped, start, len)
+                .iter()
+                .all(|&(_, sector)| !intent.is_marked(sector..sector + len)),
         }
     }
 
     fn target_windows(&self, mapped: &Mapped, start: u64, len: u64) -> Vec<(u32, u64)> {
-        self.targets()
+        self.filling()
             .into_iter()
             .filter(|&slot| self.rebuilt_on(slot) <= start)
             .filter_map(|slot| Some((slot, mapped.array_sector_of(slot, start, len).0?)))
@@ -389,10 +422,11 @@ impl<X: Defects> Array<X> {
         }
         match action {
             Action::Recover => {
-                for member in &mut self.members {
-                    if let State::Rebuilding { done: rebuilt, .. } = &mut member.state {
-                        *rebuilt = (*rebuilt).max(done);
-                    }
+                for &member in &pass.filled {
+                    self.members[member].fill(done);
+                }
+                if self.defects.has(Defect::OldMemberDroppedEarly) {
+                    self.finish_replacements();
                 }
             }
             Action::Resync => {
@@ -448,6 +482,9 @@ impl<X: Defects> Array<X> {
             self.resync_from = Some(self.resync_from.map_or(again, |from| from.min(again)));
             self.meta.request();
         }
+        if self.resync_from.is_none() {
+            self.finish_replacements();
+        }
         let (action, mismatch_sectors) = (pass.action, pass.mismatch_sectors);
         self.events.push_back(Event::SyncFinished { action, complete, mismatch_sectors });
     }
@@ -461,6 +498,7 @@ impl<X: Defects> Array<X> {
                 continue;
             }
             self.members[index].state = State::InSync { slot };
+            self.members[index].marked_only = false;
             self.events.push_back(Event::MemberInSync { member: index, slot });
         }
         self.meta.request();

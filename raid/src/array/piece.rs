@@ -10,11 +10,11 @@
 //!   when each copy is written, recorded as bad there, or failed, and some copy that is in sync
 //!   holds each block.
 
-use holdfast_core::block::{Durability, Fault, Op};
+use holdfast_core::block::{Durability, Fault};
 use holdfast_core::buf::{Buf, Payload};
 use holdfast_core::slab::Key;
 
-use super::leg::{Leg, Owner, Written};
+use super::leg::{Change, Leg, Written};
 use super::locks::Mode;
 use super::{Array, BLOCK_SECTORS, Defects, Kind, State, Unit};
 use crate::defects::Defect;
@@ -472,14 +472,8 @@ impl<X: Defects> Array<X> {
                     let durability = if lax { Durability::Cached } else { *durability };
                     self.write_leg(member, sector, data.clone(), durability, leg);
                 }
-                What::Zero => {
-                    let at = self.members[member].data_offset() + sector;
-                    self.issue(member, at, Op::Zero(sectors), Owner::Leg(leg));
-                }
-                What::Discard => {
-                    let at = self.members[member].data_offset() + sector;
-                    self.issue(member, at, Op::Discard(sectors), Owner::Leg(leg));
-                }
+                What::Zero => self.change_leg(member, sector, Change::Zero(sectors), leg),
+                What::Discard => self.change_leg(member, sector, Change::Discard(sectors), leg),
             }
         }
     }
@@ -499,13 +493,32 @@ impl<X: Defects> Array<X> {
         if ok && mending {
             self.corrected(member, place.sector, sectors);
         }
-        if self.pieces[key].left > 0 {
-            return;
+        self.piece_settled(key);
+    }
+
+    pub(super) fn piece_waits_for_one_more(&mut self, key: Key) {
+        self.pieces[key].left += 1;
+    }
+
+    /// One that has nothing to say to the piece but that it is done.
+    pub(super) fn piece_one_done(&mut self, key: Key) {
+        self.pieces[key].left -= 1;
+        self.piece_settled(key);
+    }
+
+    /// The request and the sectors of a piece.
+    pub(super) fn piece_of(&self, key: Key) -> (Vec<Key>, std::ops::Range<u64>) {
+        let piece = &self.pieces[key];
+        (vec![piece.op], piece.sector..piece.sector + piece.sectors)
+    }
+
+    fn piece_settled(&mut self, key: Key) {
+        let piece = &self.pieces[key];
+        match piece.work {
+            _ if piece.left > 0 => {}
+            Work::Mend => self.finish_piece(key, Ok(())),
+            _ => self.judge_write(key),
         }
-        if mending {
-            return self.finish_piece(key, Ok(()));
-        }
-        self.judge_write(key);
     }
 
     /// Every copy has answered: does the array hold the write?

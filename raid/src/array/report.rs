@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::leg::{Leg, Owner};
 use super::plan::{How, Plan};
-use super::{Array, Defects, Io, State};
+use super::{Array, Defects, Io, State, Unit};
 use crate::status::{Activity, Health, MemberStatus, Status, WriteWays};
 
 impl<X: Defects> Array<X> {
@@ -53,10 +53,7 @@ impl<X: Defects> Array<X> {
             State::Faulty { slot } | State::Stale { slot } => slot,
             _ => member.slot(),
         };
-        let recovery_offset = match member.state {
-            State::Rebuilding { done, .. } => Some(done),
-            _ => None,
-        };
+        let recovery_offset = member.filled();
         MemberStatus {
             slot,
             dev_number: superblock.map_or(u32::MAX, |sb| sb.dev_number),
@@ -85,7 +82,7 @@ impl<X: Defects> Array<X> {
         let writes = |band| self.bands.get(band).is_some_and(super::band::Band::is_write);
         match io.owner {
             Owner::Leg(Leg::Window(..)) if io.is_read => Activity::PassRead,
-            Owner::Leg(Leg::Window(..)) => Activity::PassWrite,
+            Owner::Leg(Leg::Window(..) | Leg::Twin(Unit::Window(_))) => Activity::PassWrite,
             Owner::Leg(Leg::Band(band, _)) if io.is_read && writes(band) => Activity::ReadForParity,
             Owner::Leg(_) if io.is_read => Activity::Read,
             Owner::Leg(_) => Activity::Write,

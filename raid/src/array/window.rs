@@ -14,7 +14,7 @@ use holdfast_core::buf::{Buf, Payload};
 use holdfast_core::size::SECTOR_BYTES;
 use holdfast_core::slab::Key;
 
-use super::leg::{Leg, Written};
+use super::leg::{Change, Leg, Written};
 use super::locks::Mode;
 use super::{Array, BLOCK_SECTORS, Defects, State, Unit};
 use crate::defects::Defect;
@@ -32,8 +32,10 @@ pub(super) struct Window {
     pub(super) lock: Option<Key>,
     /// By slot on parity levels; by copy on mirrors.
     pub(super) cells: Vec<WindowCell>,
-    /// Slots to rebuild, on mirrors.
+    /// Slots to fill, on mirrors.
     pub(super) targets: Vec<u32>,
+    /// On parity levels: only members that are being replaced are read, as long as they can be.
+    pub(super) copying: bool,
     pub(super) left: u32,
     phase: Phase,
     /// Some member had no room for what the window wanted to write.
@@ -85,7 +87,8 @@ impl<X: Defects> Array<X> {
         let cells = (0..self.slots.len() as u32)
             .map(|slot| WindowCell { slot, sector: start, buf: None, unread: None })
             .collect();
-        self.insert_window(start, start..start + len, cells, Vec::new());
+        let copying = self.action() == Some(Action::Recover) && self.targets().is_empty();
+        self.insert_window(start, start..start + len, cells, Vec::new(), copying);
     }
 
     /// Opens a window over an array range of a mirror and all its copies.
@@ -114,7 +117,7 @@ impl<X: Defects> Array<X> {
             .into_iter()
             .map(|p| WindowCell { slot: p.slot, sector: p.sector, buf: None, unread: None })
             .collect();
-        self.insert_window(pass_start, sector..sector + len, cells, targets);
+        self.insert_window(pass_start, sector..sector + len, cells, targets, false);
     }
 
     fn insert_window(
@@ -123,6 +126,7 @@ impl<X: Defects> Array<X> {
         range: Range<u64>,
         cells: Vec<WindowCell>,
         targets: Vec<u32>,
+        copying: bool,
     ) {
         let (start, mut end) = (range.start, range.end);
         if self.defects.has(Defect::PassWithoutLock) {
@@ -134,6 +138,7 @@ impl<X: Defects> Array<X> {
             lock: None,
             cells,
             targets,
+            copying,
             left: 0,
             phase: Phase::New,
             spoiled: false,
@@ -164,10 +169,8 @@ impl<X: Defects> Array<X> {
             return self.shatter_window(key, grain);
         }
         let mut reads = Vec::new();
-        for (index, cell) in self.windows[key].cells.iter().enumerate() {
-            if one_is_enough && self.windows[key].targets.contains(&cell.slot) {
-                continue;
-            }
+        for index in self.reading_order(key) {
+            let cell = &self.windows[key].cells[index];
             let wanted = cell.unread.is_none() && cell.buf.is_none();
             let Some(member) = self.member_on(cell.slot).filter(|_| wanted) else {
                 continue;
@@ -189,6 +192,27 @@ impl<X: Defects> Array<X> {
         }
     }
 
+    /// The cells a window may read, in the order in which it should. A member that is replaced is
+    /// copied before others are asked; one that is being rebuilt is not asked.
+    fn reading_order(&self, key: Key) -> Vec<usize> {
+        let window = &self.windows[key];
+        let replaced = |index: &usize| self.is_replaced(window.cells[*index].slot);
+        let target = |index: &usize| window.targets.contains(&window.cells[*index].slot);
+        let cells = 0..window.cells.len();
+        match (window.copying, window.targets.is_empty()) {
+            (true, _) => cells.filter(replaced).collect(),
+            (false, true) => cells.collect(),
+            (false, false) => {
+                let first = cells.clone().filter(|cell| target(cell) && replaced(cell));
+                first.chain(cells.filter(|cell| !target(cell))).collect()
+            }
+        }
+    }
+
+    pub(super) fn is_replaced(&self, slot: u32) -> bool {
+        self.twins[slot as usize].is_some()
+    }
+
     pub(super) fn window_read(&mut self, key: Key, cell: u32, result: Result<Buf, Fault>) {
         let window = &mut self.windows[key];
         window.left -= 1;
@@ -206,6 +230,9 @@ impl<X: Defects> Array<X> {
     }
 
     fn window_is_read(&mut self, key: Key) {
+        if self.windows[key].copying {
+            return self.window_is_copied(key);
+        }
         let window = &self.windows[key];
         let recovering = !window.targets.is_empty();
         let failed = window.cells.iter().any(WindowCell::is_unreadable);
@@ -238,6 +265,34 @@ impl<X: Defects> Array<X> {
             Layout::Parity(_) => self.judge_rows(key),
             Layout::Mapped(_) => self.judge_copies(key),
         }
+    }
+
+    /// The members that are being replaced have been read. Where one could not be, or has gone
+    /// meanwhile, the others are read as well.
+    fn window_is_copied(&mut self, key: Key) {
+        let held = |slot: u32| self.windows[key].cells[slot as usize].buf.is_some();
+        if self.targets().is_empty() && self.replaced().into_iter().all(held) {
+            let held = self.held_for_others(key);
+            return self.write_window(key, Vec::new(), held);
+        }
+        self.windows[key].copying = false;
+        self.read_window(key);
+    }
+
+    /// What has been read of members whose place others are being given.
+    pub(super) fn held_for_others(&self, key: Key) -> Vec<(u32, Buf)> {
+        let window = &self.windows[key];
+        let held = window.cells.iter().enumerate().filter_map(|(index, cell)| {
+            let to = self.receiver(cell.slot)?;
+            // Rebuilt that far already, and read itself.
+            let own = self.member_on(cell.slot) == Some(to)
+                && self.members[to].can_read(cell.sector, window.sectors());
+            if own {
+                return None;
+            }
+            Some((index as u32, Buf::from_slice(cell.buf.as_ref()?)))
+        });
+        held.collect()
     }
 
     /// Whether what has been read says what every member of the window should hold.
@@ -295,7 +350,7 @@ impl<X: Defects> Array<X> {
     fn untried(&self, key: Key, cell: &WindowCell) -> bool {
         let window = &self.windows[key];
         cell.unread.is_none()
-            && !window.targets.contains(&cell.slot)
+            && (!window.targets.contains(&cell.slot) || self.is_replaced(cell.slot))
             && self
                 .member_on(cell.slot)
                 .is_some_and(|m| self.members[m].can_read(cell.sector, window.sectors()))
@@ -339,6 +394,7 @@ impl<X: Defects> Array<X> {
                     })
                     .collect(),
                 targets: window.targets.clone(),
+                copying: window.copying,
                 left: 0,
                 phase: Phase::New,
                 spoiled: false,
@@ -352,7 +408,13 @@ impl<X: Defects> Array<X> {
 
     /// Nobody has all of this range any more. Parts of it may be there; of the rest the targets must
     /// not pretend to have it.
-    pub(super) fn window_is_lost(&mut self, key: Key, targets: &[u32], missing: &[u32]) {
+    pub(super) fn window_is_lost(
+        &mut self,
+        key: Key,
+        targets: &[u32],
+        missing: &[u32],
+        held: Vec<(u32, Buf)>,
+    ) {
         if self.window_is_lost_in_parts(key)
             && let Some(grain) = self.finer_window(key)
         {
@@ -367,8 +429,12 @@ impl<X: Defects> Array<X> {
             let event = Event::RangeFailed { sector, sectors, write: false, fault, slots };
             self.events.push_back(event);
         }
-        for &(slot, sector) in at.iter().filter(|(slot, _)| targets.contains(slot)) {
-            let Some(member) = self.member_on(slot) else {
+        let unfilled = |slot: &u32| {
+            targets.contains(slot) || missing.contains(slot) && self.is_replaced(*slot)
+        };
+        let unfilled: Vec<_> = at.into_iter().filter(|(slot, _)| unfilled(slot)).collect();
+        for (slot, sector) in unfilled {
+            let Some(member) = self.receiver(slot) else {
                 continue;
             };
             let start = self.members[member].data_offset() + sector;
@@ -376,7 +442,7 @@ impl<X: Defects> Array<X> {
                 self.fail(member, crate::event::FailReason::Write(Fault::Medium));
             }
         }
-        self.finish_window(key);
+        self.write_window(key, Vec::new(), held);
     }
 
     /// Whether what spoils a lost window is something that may have spared some of its sectors.
@@ -397,8 +463,15 @@ impl<X: Defects> Array<X> {
         data.map(|d| parity.array_sector(stripe, d, within)).collect()
     }
 
-    /// Writes cells' new contents, then finishes.
-    pub(super) fn write_window(&mut self, key: Key, updates: Vec<(u32, u64, Payload)>) {
+    /// Writes cells' new contents, then finishes. `held` is what was read of those whose place
+    /// others are being given: they get it, updates included.
+    pub(super) fn write_window(
+        &mut self,
+        key: Key,
+        updates: Vec<(u32, u64, Payload)>,
+        held: Vec<(u32, Buf)>,
+    ) {
+        let copies = self.copies_of_window(key, &updates, held);
         let updates: Vec<(u32, usize, u64, Payload)> = updates
             .into_iter()
             .filter_map(|(cell, skip, data)| {
@@ -407,14 +480,60 @@ impl<X: Defects> Array<X> {
                 Some((cell, member, skip, data))
             })
             .collect();
-        if updates.is_empty() || self.config.read_only {
+        if updates.is_empty() && copies.is_empty() || self.config.read_only {
             return self.finish_window(key);
         }
         self.windows[key].phase = Phase::Writing;
-        self.windows[key].left = updates.len() as u32;
+        self.windows[key].left = (updates.len() + copies.len()) as u32;
         for (cell, member, skip, data) in updates {
             let sector = self.windows[key].cells[cell as usize].sector + skip;
-            self.write_leg(member, sector, data, Durability::Cached, Leg::Window(key, cell));
+            let change = Change::Write(data, Durability::Cached);
+            self.change_one(member, sector, change, Leg::Window(key, cell));
+        }
+        for (twin, sector, data) in copies {
+            let change = Change::Write(data.into(), Durability::Cached);
+            self.change_twin(twin, sector, change, Unit::Window(key));
+        }
+    }
+
+    /// What replacements get of a window: all that their old members will hold then. A check writes
+    /// nothing but what it mends.
+    fn copies_of_window(
+        &self,
+        key: Key,
+        updates: &[(u32, u64, Payload)],
+        mut held: Vec<(u32, Buf)>,
+    ) -> Vec<(usize, u64, Buf)> {
+        let window = &self.windows[key];
+        let updated = |cell: u32| updates.iter().filter(move |(other, ..)| *other == cell);
+        if matches!(self.action(), Some(Action::Check { .. }) | None) {
+            held.retain(|(cell, _)| updated(*cell).next().is_some());
+        }
+        for cell in 0..window.cells.len() as u32 {
+            let slot = window.cells[cell as usize].slot;
+            let unheld = self.is_replaced(slot) && held.iter().all(|(other, _)| *other != cell);
+            if unheld && updated(cell).next().is_some() {
+                held.push((cell, Buf::zeroed(window.bytes())));
+            }
+        }
+        let copy = |(cell, mut buf): (u32, Buf)| {
+            for (_, skip, data) in updated(cell) {
+                buf.put((skip * SECTOR_BYTES) as usize, data);
+            }
+            let WindowCell { slot, sector, .. } = window.cells[cell as usize];
+            // One that has its slot by now gets what is written to the slot.
+            let to = self.receiver(slot)?;
+            let twice = Some(to) == self.member_on(slot) && updated(cell).next().is_some();
+            (!twice).then_some((to, sector, buf))
+        };
+        held.into_iter().filter_map(copy).collect()
+    }
+
+    /// One that has nothing to say to the window but that it is done.
+    pub(super) fn window_one_done(&mut self, key: Key) {
+        self.windows[key].left -= 1;
+        if self.windows[key].left == 0 {
+            self.finish_window(key);
         }
     }
 
@@ -434,10 +553,7 @@ impl<X: Defects> Array<X> {
             let pass_start = self.windows[key].pass_start;
             self.window_has_no_room(slot, pass_start, range);
         }
-        self.windows[key].left -= 1;
-        if self.windows[key].left == 0 {
-            self.finish_window(key);
-        }
+        self.window_one_done(key);
     }
 
     /// A full device cannot be made to agree: a target stops being rebuilt, others stay stained.

@@ -33,7 +33,7 @@ struct WrongRow {
 }
 
 impl<X: Defects> Array<X> {
-    fn action(&self) -> Option<Action> {
+    pub(super) fn action(&self) -> Option<Action> {
         self.pass.as_ref().map(super::pass::Pass::action)
     }
 
@@ -43,11 +43,12 @@ impl<X: Defects> Array<X> {
         let roles = self.roles(self.windows[key].range.start / chunk);
         let targets = self.targets();
         let missing = self.missing_cells(key);
+        let held = self.held_for_others(key);
         let stained = self.stained.first_overlap(self.windows[key].range.clone()).is_some();
         let leans = missing.iter().any(|&slot| roles.data_index(slot).is_some());
         let recovered = if stained && leans { None } else { self.recover_rows(key, &roles) };
         let Some(recovered) = recovered else {
-            return self.window_is_lost(key, &targets, &missing);
+            return self.window_is_lost(key, &targets, &missing, held);
         };
         let mut updates: Vec<Update> = Vec::new();
         for slot in missing {
@@ -64,7 +65,7 @@ impl<X: Defects> Array<X> {
         if checks {
             updates.extend(self.compare_rows(key, &roles, &recovered));
         }
-        self.write_window(key, updates);
+        self.write_window(key, updates, held);
     }
 
     /// Slots of a window without contents.
@@ -168,7 +169,7 @@ impl<X: Defects> Array<X> {
         };
         let Some(first) = source else {
             let missing = self.missing_cells(key);
-            return self.window_is_lost(key, &targets, &missing);
+            return self.window_is_lost(key, &targets, &missing, Vec::new());
         };
         let good = window.cells[first].buf.as_ref().expect("just found");
         let differs =
@@ -180,8 +181,10 @@ impl<X: Defects> Array<X> {
             .filter(|&cell| self.window_may_mend(key, window.cells[cell as usize].slot))
             .filter(|&cell| window.cells[cell as usize].buf.is_none())
             .collect();
-        let rebuilt = (0..window.cells.len() as u32)
-            .filter(|&cell| targets.contains(&window.cells[cell as usize].slot));
+        let rebuilt = (0..window.cells.len() as u32).filter(|&cell| {
+            let slot = window.cells[cell as usize].slot;
+            targets.contains(&slot) && !self.is_replaced(slot) && self.receiver(slot).is_some()
+        });
         let data = Payload::from_slice(good);
         let mut cells: Vec<u32> = unread.into_iter().chain(rebuilt).collect();
         let (sector, sectors) = (window.range.start, window.sectors());
@@ -198,7 +201,19 @@ impl<X: Defects> Array<X> {
         }
         cells.sort_unstable();
         cells.dedup();
-        self.write_window(key, cells.into_iter().map(|cell| (cell, 0, data.clone())).collect());
+        let held = self.held_by_mirror(key, &targets, &data);
+        let updates = cells.into_iter().map(|cell| (cell, 0, data.clone())).collect();
+        self.write_window(key, updates, held);
+    }
+
+    /// What replacements on a mirror's window get: in a recovery those it was opened for, where
+    /// copies are made to agree all of them, else those whose old member is mended.
+    fn held_by_mirror(&self, key: Key, targets: &[u32], data: &Payload) -> Vec<(u32, Buf)> {
+        let recovery = self.action() == Some(Action::Recover);
+        let cells = self.windows[key].cells.iter().enumerate();
+        let gets = |slot: u32| self.is_replaced(slot) && (!recovery || targets.contains(&slot));
+        let held = cells.filter(|(_, cell)| gets(cell.slot));
+        held.map(|(index, _)| (index as u32, Buf::from_slice(data))).collect()
     }
 }
 

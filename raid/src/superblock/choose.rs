@@ -118,27 +118,30 @@ fn lost(one: &Superblock, other: &Superblock) -> bool {
     other.role().slot().is_some() && !one.roles.contains(&other.role())
 }
 
-/// What a candidate's array-wide facts differ in, if anything.
-fn difference(member: &Superblock, array: &Superblock) -> Option<Stranger> {
-    let differences = [
-        (member.set_uuid != array.set_uuid, Stranger::Array(member.set_uuid)),
-        (member.ctime != array.ctime, Stranger::Ctime(member.ctime, array.ctime)),
-        (
-            member.level_number != array.level_number,
-            Stranger::Level(member.level_number, array.level_number),
-        ),
-        (member.layout != array.layout, Stranger::Layout(member.layout, array.layout)),
-        (
-            member.chunk_sectors != array.chunk_sectors,
-            Stranger::Chunk(member.chunk_sectors, array.chunk_sectors),
-        ),
-        (member.size != array.size, Stranger::Size(member.size, array.size)),
-        (
-            member.raid_disks != array.raid_disks,
-            Stranger::RaidDisks(member.raid_disks, array.raid_disks),
-        ),
-    ];
-    differences.into_iter().find(|(differs, _)| *differs).map(|(_, why)| why)
+impl Superblock {
+    /// What a candidate's array-wide facts differ in from those of the array, if anything.
+    pub fn differs_from(&self, array: &Self) -> Option<Stranger> {
+        let member = self;
+        let differences = [
+            (member.set_uuid != array.set_uuid, Stranger::Array(member.set_uuid)),
+            (member.ctime != array.ctime, Stranger::Ctime(member.ctime, array.ctime)),
+            (
+                member.level_number != array.level_number,
+                Stranger::Level(member.level_number, array.level_number),
+            ),
+            (member.layout != array.layout, Stranger::Layout(member.layout, array.layout)),
+            (
+                member.chunk_sectors != array.chunk_sectors,
+                Stranger::Chunk(member.chunk_sectors, array.chunk_sectors),
+            ),
+            (member.size != array.size, Stranger::Size(member.size, array.size)),
+            (
+                member.raid_disks != array.raid_disks,
+                Stranger::RaidDisks(member.raid_disks, array.raid_disks),
+            ),
+        ];
+        differences.into_iter().find(|(differs, _)| *differs).map(|(_, why)| why)
+    }
 }
 
 /// The candidates and who leads them.
@@ -166,7 +169,7 @@ impl Table<'_> {
     /// The verdict on one candidate as if it were alone with the freshest.
     fn judge(&self, index: usize) -> Verdict {
         let (member, array) = (&self.candidates[index], self.array());
-        if let Some(why) = difference(member, array) {
+        if let Some(why) = member.differs_from(array) {
             return Verdict::Stranger(why);
         }
         let listed = array.role_of(member.dev_number);

@@ -199,7 +199,7 @@ fn a_mixed_bag_is_sorted_by_array() {
 #[test]
 fn reasons_are_sentences() {
     let array = member(P, 3, "0@9:012");
-    let why = difference(&member(P, 3, "1@9:012+k"), &array).unwrap();
+    let why = member(P, 3, "1@9:012+k").differs_from(&array).unwrap();
     assert_eq!(why.to_string(), "has chunks of 16 sectors, the array of 8");
     let bag = ["0@25:0s", "1@25:s1"].map(|text| member(M, 2, text));
     let message = choose(&bag, true).unwrap_err().to_string();

@@ -43,4 +43,20 @@ impl Superblock {
         self.bad_blocks_recorded = false;
         Ok(())
     }
+
+    /// Makes the superblock of a member that was away speak for the array it comes back to: the
+    /// array's facts, the device's own places and identity. It is to be rebuilt from the beginning,
+    /// following the bitmap.
+    pub fn rejoin(&mut self, array: &Self) {
+        self.name = array.name;
+        self.other_features = array.other_features;
+        self.logical_block_size = array.logical_block_size;
+        self.roles.clone_from(&array.roles);
+        self.tail.clone_from(&array.tail);
+        self.events = array.events;
+        self.resync = array.resync;
+        self.recovery_offset = Some(0);
+        self.recovery_bitmap = true;
+        self.replacement = false;
+    }
 }

@@ -30,6 +30,7 @@ impl<X: Defects> Run<'_, X> {
             return Ok(());
         }
         self.fresh.clear();
+        self.retiring.clear();
         self.note_crash(crash, &claims);
         self.note_situation(crash.into());
         self.tell(|| format!("! {crash:?}"));

@@ -87,7 +87,9 @@ impl<X: Defects> Run<'_, X> {
     /// A check at rest. Where nothing was unreadable it leaves every member as it was, also where
     /// it finds differences: which half is right is not for it to decide.
     fn check_everything(&mut self) -> Step {
-        let bad = |m: &MemberStatus| m.bad_sectors > 0 || m.state == MemberState::Rebuilding;
+        let filled =
+            |m: &MemberStatus| matches!(m.state, MemberState::Rebuilding | MemberState::Replacing);
+        let bad = |m: &MemberStatus| m.bad_sectors > 0 || filled(m);
         let unreadable = (0..self.disks()).any(|disk| self.disk(disk).has_bad_sectors());
         let intact = !unreadable && !self.array().status().members.iter().any(bad);
         // Where nothing silent was done there are no differences, which is seen elsewhere.

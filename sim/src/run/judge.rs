@@ -35,7 +35,9 @@ impl<X: Defects> Run<'_, X> {
             Event::MemberFailed { member, reason, .. } => {
                 let degraded = self.claims().servers.iter().filter(|s| s.is_none()).count() > 1;
                 self.marks.meet(if degraded { Mark::SecondFailure } else { Mark::MemberFailed });
-                if !self.excused[*member] {
+                // One write that a replacement does not take is reason enough: nobody needs it.
+                let needless = self.twins.remove(member) && self.disk(*member).has_bad_sectors();
+                if !self.excused[*member] && !needless {
                     let detail = format!("disk {member} is taken out: {reason}");
                     return self.violation(Oracle::Needless, detail);
                 }
@@ -59,6 +61,24 @@ impl<X: Defects> Run<'_, X> {
                 self.marks.meet(Mark::Rebuilt);
                 self.rebuilt_at = Some(self.pulse.steps());
             }
+            Event::MemberReturned { member, .. } => {
+                self.tell(|| format!("  disk {member} is back"));
+            }
+            Event::ReplacementStarted { with, .. } => {
+                self.twins.insert(*with);
+            }
+            Event::Replaced { member, by, .. } => {
+                self.twins.remove(by);
+                self.retiring.push(*member);
+                self.marks.meet(Mark::Replaced);
+                self.reassess();
+            }
+            Event::SpareActivated { member, .. } => {
+                if self.twins.remove(member) {
+                    self.marks.meet(Mark::Heir);
+                }
+                self.reassess();
+            }
             Event::SyncFinished { action: Action::Resync, complete: true, .. } => {
                 self.marks.meet(Mark::Resynced);
             }
@@ -67,10 +87,7 @@ impl<X: Defects> Run<'_, X> {
             Event::Mismatch { .. } => self.marks.meet(Mark::Mismatch),
             Event::MemberSlow { .. } => self.marks.meet(Mark::Slow),
             Event::NoSpace { .. } => self.marks.meet(Mark::NoSpace),
-            Event::RangeFailed { .. }
-            | Event::SpareActivated { .. }
-            | Event::SyncStarted { .. }
-            | Event::SyncFinished { .. } => {}
+            Event::RangeFailed { .. } | Event::SyncStarted { .. } | Event::SyncFinished { .. } => {}
         }
         Ok(())
     }

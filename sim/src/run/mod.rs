@@ -14,6 +14,7 @@ mod crash;
 mod finish;
 mod guard;
 mod judge;
+mod renew;
 mod steer;
 mod traffic;
 mod verdict;
@@ -147,6 +148,10 @@ struct Run<'s, X: Defects> {
     grid: Grid,
     /// Disks rebuilt to their end, which their metadata may not say yet.
     fresh: BTreeSet<usize>,
+    /// Disks that are being filled to replace others.
+    twins: BTreeSet<usize>,
+    /// Disks that have been replaced, which the metadata may not say yet.
+    retiring: Vec<usize>,
     /// When a rebuild came to its end, in answers of disks.
     rebuilt_at: Option<u64>,
     answers: Completions,
@@ -195,6 +200,8 @@ impl<'s, X: Defects> Run<'s, X> {
             marks: Marks::default(),
             grid: Grid::default(),
             fresh: BTreeSet::new(),
+            twins: BTreeSet::new(),
+            retiring: Vec::new(),
             rebuilt_at: None,
             answers: Vec::new(),
             story: None,
@@ -251,6 +258,7 @@ impl<'s, X: Defects> Run<'s, X> {
         self.notice_silent_faults();
         if !self.fresh.is_empty() && self.array().array().is_recorded() {
             self.fresh.clear();
+            self.retire();
         }
         for event in self.array().take_events() {
             self.reported(&event)?;

@@ -30,6 +30,8 @@ impl<X: Defects> Run<'_, X> {
             Act::Check => self.pass(Action::Check { locate: false }),
             Act::Repair => self.pass(Action::Repair { locate: false }),
             Act::AddDisk => self.add_disk(),
+            Act::ReAdd { disk } => self.re_add(disk),
+            Act::Replace { disk } => self.replace(disk),
             Act::Cut { steps, crash, seed } => {
                 if self.cut.is_some() {
                     self.crash()?;

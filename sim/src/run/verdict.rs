@@ -138,6 +138,14 @@ marks! {
     SecondFailure => "second member failed",
     /// A spare was rebuilt to its end.
     Rebuilt => "member rebuilt",
+    /// A disk that was away came back and got what the bitmap marks.
+    Returned => "member re-added by bitmap",
+    /// A disk that was away came back and got everything.
+    ReturnedWhole => "member re-added as a spare",
+    /// A replacement took its slot.
+    Replaced => "member replaced",
+    /// A member failed while it was being replaced.
+    Heir => "replacement took over early",
     /// A resync reached its end.
     Resynced => "resync finished",
     /// A read error was corrected.

@@ -50,6 +50,10 @@ impl Chronicle {
             }
             Event::SyncFinished { .. } => "RebuildFinished",
             Event::SpareActivated { .. } => "SpareAssigned",
+            Event::MemberReturned { .. } => "MemberReturned",
+            Event::ReplacementStarted { .. } => "ReplacementStarted",
+            // The old one is faulty to mdadm, too.
+            Event::Replaced { .. } => "Fail",
             Event::ReadCorrected { .. } => "ReadCorrected",
             Event::BadBlocks { .. } => "BadBlocks",
             Event::RangeFailed { .. } => "RangeFailed",
@@ -90,7 +94,10 @@ const fn member_of(event: &Event) -> Option<usize> {
         | Event::NoSpace { member, .. }
         | Event::MemberSlow { member }
         | Event::MemberInSync { member, .. }
-        | Event::SpareActivated { member, .. } => Some(*member),
+        | Event::SpareActivated { member, .. }
+        | Event::MemberReturned { member, .. }
+        | Event::ReplacementStarted { member, .. }
+        | Event::Replaced { member, .. } => Some(*member),
         _ => None,
     }
 }
