@@ -58,6 +58,12 @@ impl Pass {
         self.open.get_mut(&start).expect("an open range").1 += more;
     }
 
+    /// A device is out of service. Should it come back while this pass runs, it misses what it has
+    /// not been given since it left, below the cursor too.
+    pub(super) fn gives_up(&mut self, member: usize) {
+        self.filled.retain(|&filled| filled != member);
+    }
+
     /// A window in the range that starts at `start` has finished.
     fn window_done(&mut self, start: u64) {
         self.open.get_mut(&start).expect("an open range").1 -= 1;

@@ -156,6 +156,9 @@ impl<X: Defects> Array<X> {
     /// A member is out of service: its slot is empty, or falls to the one that was to replace it.
     pub(super) fn vacate(&mut self, slot: u32, member: usize) {
         let at = slot as usize;
+        if let Some(pass) = &mut self.pass {
+            pass.gives_up(member);
+        }
         if self.twins[at] == Some(member) {
             self.twins[at] = None;
             return;

@@ -30,7 +30,6 @@ impl<X: Defects> Run<'_, X> {
             return Ok(());
         }
         self.fresh.clear();
-        self.retiring.clear();
         self.note_crash(crash, &claims);
         self.note_situation(crash.into());
         self.tell(|| format!("! {crash:?}"));
@@ -152,6 +151,7 @@ impl<X: Defects> Run<'_, X> {
         if self.nobody_knows_better() {
             self.damage.all_wild();
         }
+        self.renewed_before_crash();
         self.reassess();
         let unused = |claims: &Claims, disk: usize| {
             !claims.servers.iter().flatten().any(|server| server.disk == disk)

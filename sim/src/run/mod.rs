@@ -152,6 +152,8 @@ struct Run<'s, X: Defects> {
     twins: BTreeSet<usize>,
     /// Disks that have been replaced, which the metadata may not say yet.
     retiring: Vec<usize>,
+    /// Disks that are back, which the metadata may not say yet.
+    returning: Vec<usize>,
     /// When a rebuild came to its end, in answers of disks.
     rebuilt_at: Option<u64>,
     answers: Completions,
@@ -202,6 +204,7 @@ impl<'s, X: Defects> Run<'s, X> {
             fresh: BTreeSet::new(),
             twins: BTreeSet::new(),
             retiring: Vec::new(),
+            returning: Vec::new(),
             rebuilt_at: None,
             answers: Vec::new(),
             story: None,
@@ -256,9 +259,9 @@ impl<'s, X: Defects> Run<'s, X> {
         let mut answers = std::mem::take(&mut self.answers);
         self.array().poll(now, &mut answers);
         self.notice_silent_faults();
-        if !self.fresh.is_empty() && self.array().array().is_recorded() {
+        if self.array().array().is_recorded() {
             self.fresh.clear();
-            self.retire();
+            self.renewed();
         }
         for event in self.array().take_events() {
             self.reported(&event)?;

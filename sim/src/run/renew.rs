@@ -33,7 +33,7 @@ impl<X: Defects> Run<'_, X> {
             Ok(Return::Whole(_)) => self.marks.meet(Mark::ReturnedWhole),
             Err(_) => return Ok(()),
         }
-        self.damage.regain(disk);
+        self.returning.push(disk);
         self.reassess();
         Ok(())
     }
@@ -49,11 +49,39 @@ impl<X: Defects> Run<'_, X> {
         Ok(())
     }
 
-    /// What has been replaced misses writes from the moment that is on record.
-    pub(super) fn retire(&mut self) {
+    /// What operators have changed is on record: what has been replaced misses writes from now on,
+    /// and what has come back is known to have missed some.
+    pub(super) fn renewed(&mut self) {
         for disk in std::mem::take(&mut self.retiring) {
-            self.excused[disk] = true;
-            self.damage.lose(disk);
+            self.retire(disk);
         }
+        for disk in std::mem::take(&mut self.returning) {
+            self.damage.regain(disk);
+        }
+    }
+
+    /// Some of that was on its way to the record when everything stopped: what came of it shows in
+    /// who is in the array now.
+    pub(super) fn renewed_before_crash(&mut self) {
+        let status = self.array().status();
+        let out = |disk: usize| {
+            let state = status.members[disk].state;
+            matches!(state, MemberState::Faulty | MemberState::Stale | MemberState::Foreign)
+        };
+        for disk in std::mem::take(&mut self.retiring) {
+            if out(disk) {
+                self.retire(disk);
+            }
+        }
+        for disk in std::mem::take(&mut self.returning) {
+            if !out(disk) {
+                self.damage.regain(disk);
+            }
+        }
+    }
+
+    fn retire(&mut self, disk: usize) {
+        self.excused[disk] = true;
+        self.damage.lose(disk);
     }
 }
