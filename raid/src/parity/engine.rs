@@ -41,8 +41,11 @@ pub fn engine() -> &'static Engine {
 /// What [`OVERRIDE`] asks for, if this CPU has no such engine. [`engine`] then takes the fastest; who
 /// can talk to the user should say so first.
 pub fn unknown_override() -> Option<String> {
-    let wanted = std::env::var_os(OVERRIDE)?.to_string_lossy().into_owned();
-    (!engines().any(|engine| engine.name == wanted)).then_some(wanted)
+    std::env::var_os(OVERRIDE).and_then(|wanted| unknown(&wanted.to_string_lossy()))
+}
+
+fn unknown(wanted: &str) -> Option<String> {
+    (!engines().any(|engine| engine.name == wanted)).then(|| wanted.to_owned())
 }
 
 fn choose(wanted: Option<&str>) -> &'static Engine {
@@ -189,5 +192,23 @@ mod tests {
             assert_eq!(Some(choose(wanted).name()), fastest);
         }
         assert_eq!(engines().last().map(Engine::name), Some("portable"));
+    }
+
+    #[test]
+    fn an_engine_is_known_by_its_name_alone() {
+        for engine in engines() {
+            assert_eq!(unknown(engine.name), None);
+            assert_eq!(format!("{engine:?}"), format!("Engine({:?})", engine.name));
+        }
+        for nobody in ["", "Portable", "abacus"] {
+            assert_eq!(unknown(nobody), Some(nobody.to_owned()));
+        }
+    }
+
+    #[test]
+    fn who_asks_for_nothing_asks_for_nothing_unknown() {
+        if std::env::var_os(OVERRIDE).is_none() {
+            assert_eq!(unknown_override(), None);
+        }
     }
 }

@@ -176,6 +176,28 @@ fn a_wrong_bit_is_found_where_it_is() {
     }
 }
 
+/// Differences are gathered from many places before they are looked at: none may undo another.
+#[test]
+fn equal_differences_do_not_cancel() {
+    let blocks = noises(5, 512);
+    let sources = options(&cut(&blocks, 448));
+    let (p, q) = parity(&sources, 448);
+    for engine in engines() {
+        for (first, step) in [(3, 8), (3, 16), (3, 32), (3, 64), (3, 128), (0, 1)] {
+            let (mut wrong_p, mut wrong_q) = (p.clone(), q.clone());
+            for at in [first, first + step] {
+                wrong_p[at] ^= 0x21;
+                wrong_q[at] ^= 0x21;
+            }
+            let both = Mismatch { p: Some(first), q: Some(first) };
+            let case = format!("{first} and {step} behind it by {}", engine.name());
+            assert_eq!(engine.pq_mismatch(&wrong_p, &wrong_q, &sources), both, "{case}");
+            let present: Vec<&[u8]> = sources.iter().copied().flatten().collect();
+            assert_eq!(engine.xor_mismatch(&wrong_p, &present), Some(first), "{case}");
+        }
+    }
+}
+
 #[test]
 fn every_coefficient_times_every_byte() {
     let old: Vec<u8> = (0..=255).collect();

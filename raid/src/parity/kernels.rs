@@ -65,7 +65,7 @@ pub(super) trait Kernels: Send + Sync {
 
 impl<U: Native> Kernels for U {
     fn xor(&self, dst: &mut [u8], sources: &[&[u8]]) {
-        if outgrows_cache(dst.len(), sources.len() + 1) {
+        if outgrows_cache(dst.len(), sources.len(), 1) {
             self.xor_streamed(dst, sources);
         } else {
             by_count!(U::COUNTED.p, sources, dst.len(), |sources| self.run(Xor { dst, sources }));
@@ -89,7 +89,7 @@ impl<U: Native> Kernels for U {
     }
 
     fn pq(&self, p: &mut [u8], q: &mut [u8], blocks: &[Option<&[u8]>]) {
-        if outgrows_cache(p.len(), blocks.len() + 2) {
+        if outgrows_cache(p.len(), blocks.len(), 2) {
             self.pq_streamed(p, q, blocks);
         } else if has_gaps(blocks) {
             self.run(Pq { p, q, data: Sparse::from(&*terms(blocks)) });
@@ -158,9 +158,9 @@ impl<U: Native> Kernels for U {
     }
 }
 
-/// Whether the results of a computation over so many blocks are streamed unasked.
-fn outgrows_cache(length: usize, blocks: usize) -> bool {
-    length.saturating_mul(blocks) > CACHE
+/// Whether results are streamed unasked: so many, computed from so many blocks.
+const fn outgrows_cache(length: usize, sources: usize, results: usize) -> bool {
+    length.saturating_mul(sources.saturating_add(results)) > CACHE
 }
 
 fn has_gaps(blocks: &[Option<&[u8]>]) -> bool {
@@ -173,4 +173,28 @@ fn terms<'a>(blocks: &[Option<&'a [u8]>]) -> Vec<Term<'a>> {
     let mut terms: Vec<_> = terms.collect();
     terms.reverse();
     terms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_larger_than_the_largest_caches_is_streamed() {
+        assert!(!outgrows_cache(8 << 20, 7, 1), "64 MiB in all");
+        assert!(!outgrows_cache(8 << 20, 6, 2));
+        assert!(outgrows_cache((8 << 20) + 1, 7, 1));
+        assert!(outgrows_cache(8 << 20, 7, 2));
+        assert!(!outgrows_cache(0, 255, 2));
+        assert!(outgrows_cache(usize::MAX, usize::MAX, 2));
+    }
+
+    #[test]
+    fn a_gap_is_a_block_that_is_not_there() {
+        let block: &[u8] = &[1];
+        assert!(!has_gaps(&[]));
+        assert!(!has_gaps(&[Some(block); 3]));
+        assert!(has_gaps(&[Some(block), None]));
+        assert_eq!(terms(&[Some(block), None, Some(block)]), [(2, block), (0, block)]);
+    }
 }

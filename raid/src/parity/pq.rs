@@ -149,13 +149,24 @@ pub(super) fn walk_data<D: Data, U: Unit>(
     sources: usize,
     step: impl Step<U::Factor>,
 ) {
-    match (D::COUNT, sources) {
-        // Narrow vectors, many pointers: the latter are found anew for each step.
-        (Some(12..), _) if U::WIDTH < 64 => walk::<3, _>(unit, length, step),
-        (None, _) if U::WIDTH < 64 => walk::<4, _>(unit, length, step),
-        (Some(_), _) | (None, ..5) => walk::<2, _>(unit, length, step),
-        (None, _) => walk::<3, _>(unit, length, step),
+    match abreast(U::WIDTH, D::COUNT, sources) {
+        4 => walk::<4, _>(unit, length, step),
+        3 => walk::<3, _>(unit, length, step),
+        _ => walk::<2, _>(unit, length, step),
     };
+}
+
+/// How many vectors of so many bytes, where so many sources are known to the compiler, or to the
+/// caller alone.
+#[inline(always)]
+const fn abreast(width: usize, known: Option<usize>, sources: usize) -> usize {
+    match (known, sources) {
+        // Narrow vectors, many pointers: the latter are found anew for each step.
+        (Some(12..), _) if width < 64 => 3,
+        (None, _) if width < 64 => 4,
+        (Some(_), _) | (None, ..5) => 2,
+        (None, _) => 3,
+    }
 }
 
 /// p = Σ D, q = Σ g^e·D, where e is the index of D.
@@ -271,5 +282,34 @@ impl<D: Sums<F>, F> Step<F> for PqCheck<'_, D> {
 fn note<U: Unit>(first: &mut Option<usize>, unit: U, place: impl Place, wrong: U::V) {
     if first.is_none() {
         *first = unit.first_nonzero(wrong).map(|at| place.offset() + at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_abreast_are_as_many_as_measured_fastest() {
+        for (width, known, sources, vectors) in [
+            (64, None, 4, 2),
+            (64, None, 5, 3),
+            (64, Some(4), 4, 2),
+            (64, Some(16), 16, 2),
+            (32, None, 4, 4),
+            (32, None, 20, 4),
+            (32, Some(11), 11, 2),
+            (32, Some(12), 12, 3),
+        ] {
+            assert_eq!(abreast(width, known, sources), vectors, "{width} {known:?} {sources}");
+        }
+    }
+
+    #[test]
+    fn sources_are_as_many_as_there_are() {
+        let block: &[u8] = &[0];
+        let terms: [Term<'_>; 3] = [(7, block), (2, block), (0, block)];
+        assert_eq!(Dense(Many(&terms)).count(), 3);
+        assert_eq!(Sparse::from(&terms[..]).count(), 3);
     }
 }

@@ -46,6 +46,10 @@ fn xor_agrees_with_the_reference() {
             assert_eq!(sum, expected, "{count} of {length}");
             assert_eq!(xor_mismatch(&sum, sources), None);
 
+            let mut streamed = noise(78, length);
+            xor_streamed(&mut streamed, sources);
+            assert_eq!(streamed, expected, "{count} of {length}");
+
             xor_into(&mut added, sources);
             xor_into(&mut added, &[&expected]);
             assert_eq!(added, noise(77, length), "{count} of {length}");
@@ -75,6 +79,9 @@ fn check_pq(sources: &[Option<&[u8]>], length: usize) {
     q_only(&mut q_alone, sources);
     assert!(p == expected_p && q == expected_q, "{} of {length}", sources.len());
     assert_eq!(q_alone, expected_q, "{} of {length}", sources.len());
+    let (mut p_streamed, mut q_streamed) = (noise(80, length), noise(81, length));
+    pq_streamed(&mut p_streamed, &mut q_streamed, sources);
+    assert!(p_streamed == p && q_streamed == q, "{} of {length}", sources.len());
     assert_eq!(pq_mismatch(&p, &q, sources), Mismatch::NONE);
 }
 
@@ -260,6 +267,7 @@ fn losing_more_than_there_is_parity_changes_nothing() {
     let stripe = Stripe::new(&[0, 1, 2, 3], 70);
     for (lost, with_p, with_q, data, parity) in [
         (vec![Data(0), Data(1), Data(2)], true, true, 3, 2),
+        (vec![Data(0), Data(1), Data(2), Data(3)], true, true, 4, 2),
         (vec![Data(0), Data(1), P], true, true, 2, 1),
         (vec![Data(0), Data(1), Q], true, true, 2, 1),
         (vec![Data(0), Data(1)], true, false, 2, 1),
@@ -394,4 +402,17 @@ fn losing_a_block_that_does_not_exist_is_a_fault() {
 #[should_panic(expected = "exponent 255")]
 fn an_exponent_beyond_the_field_is_a_fault() {
     update_q(&mut [0], 255, &[0], &[0]);
+}
+
+#[test]
+#[should_panic(expected = "differ in length")]
+fn blocks_of_unequal_length_are_a_fault_for_q_too() {
+    let (short, long) = (noise(0, 7), noise(1, 8));
+    pq(&mut [0; 8], &mut [0; 8], &[Some(&long), Some(&short)]);
+}
+
+#[test]
+#[should_panic(expected = "powers of g")]
+fn more_blocks_than_powers_of_g_are_a_fault() {
+    pq(&mut [0; 8], &mut [0; 8], &[None; 256]);
 }

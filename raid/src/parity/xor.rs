@@ -42,10 +42,21 @@ fn walk_sum<S: Sources, U: Unit>(
     sources: usize,
     step: impl Step<U::Factor>,
 ) -> bool {
-    match (S::COUNT, sources) {
-        (None, _) if U::WIDTH < 64 => walk::<4, _>(unit, length, step),
-        (None, ..5 | 12..) => walk::<1, _>(unit, length, step),
+    match abreast(U::WIDTH, S::COUNT, sources) {
+        4 => walk::<4, _>(unit, length, step),
+        1 => walk::<1, _>(unit, length, step),
         _ => walk::<2, _>(unit, length, step),
+    }
+}
+
+/// How many vectors of so many bytes, where so many sources are known to the compiler, or to the
+/// caller alone.
+#[inline(always)]
+const fn abreast(width: usize, known: Option<usize>, sources: usize) -> usize {
+    match (known, sources) {
+        (None, _) if width < 64 => 4,
+        (None, ..5 | 12..) => 1,
+        _ => 2,
     }
 }
 
@@ -143,5 +154,26 @@ impl<S: Sources, F> Step<F> for XorCheck<'_, S> {
         }
         *self.first = unit.first_nonzero(wrong).map(|at| place.offset() + at);
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::abreast;
+
+    #[test]
+    fn vectors_abreast_are_as_many_as_measured_fastest() {
+        for (width, known, sources, vectors) in [
+            (64, None, 4, 1),
+            (64, None, 5, 2),
+            (64, None, 11, 2),
+            (64, None, 12, 1),
+            (64, Some(4), 4, 2),
+            (32, None, 4, 4),
+            (32, None, 12, 4),
+            (32, Some(12), 12, 2),
+        ] {
+            assert_eq!(abreast(width, known, sources), vectors, "{width} {known:?} {sources}");
+        }
     }
 }
