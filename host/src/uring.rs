@@ -1,9 +1,11 @@
 //! io_uring: reads, writes and flushes that the kernel carries out beside us, without threads.
 //!
-//! A [`Ring`] is shared by all disks of a stack, as a pool is. [`submit`](holdfast_core::block::BlockDevice::submit) of any of
-//! its disks fills the submission ring, the first [`poll`](holdfast_core::block::BlockDevice::poll) after that hands the whole
-//! batch to the kernel in one system call, and answers are collected from shared memory. The ring
-//! rings the stack's [`Wakeup`] itself.
+//! A [`Ring`] is shared by all disks of a stack, as a pool is.
+//! [`submit`](holdfast_core::block::BlockDevice::submit) of any of its disks fills the submission
+//! ring; what waits there is handed to the kernel in one system call as soon as it is a quarter of
+//! what the kernel has, or at the first [`poll`](holdfast_core::block::BlockDevice::poll) after
+//! that: a large batch takes few calls, and no device runs dry while it is gathered. Answers are
+//! collected from shared memory. The ring rings the stack's [`Wakeup`] itself.
 //!
 //! The ring is the fast path and knows only success. What it does not do (zeroing, discarding) and
 //! what comes back short or refused (the end of a file, a file system that takes no `O_DIRECT`
@@ -56,6 +58,10 @@ use crate::pool::{IoPool, Job};
 const ENTRIES: u32 = 512;
 /// Requests under way at most: answers that find no room would be lost to nobody, but cost calls.
 const MOST_FLIGHTS: usize = 4096;
+/// Requests are handed over when they are this part of those the kernel has. Four files and 32 reads
+/// of 4 KiB in flight on virtio: 0.81 of fio's rate when a turn's requests waited for its end, 0.94
+/// with a quarter, no more with an eighth or one by one.
+const SHARE: usize = 4;
 /// Files in the ring's table: two for each disk.
 const FILES: usize = 512;
 /// Slots of the arena, and bytes of each.
@@ -86,6 +92,8 @@ struct Inner {
     pending: usize,
     /// Batches handed over so far.
     enters: u64,
+    /// How often a disk has been polled.
+    turns: u64,
     arena: Option<Arena>,
     /// Free places of the file table; empty where there is no table.
     free_files: Vec<u32>,
@@ -114,7 +122,7 @@ pub(crate) struct Seat {
     ring: Ring,
     cached: Place,
     direct: Option<(Arc<File>, Place)>,
-    /// The file's size, as of the batch with this number.
+    /// The file's size, as of the turn with this number.
     size: Option<(u64, u64)>,
 }
 
@@ -147,6 +155,7 @@ impl Ring {
             flights: Slab::new(),
             pending: 0,
             enters: 0,
+            turns: 0,
             arena,
             free_files: if files { (0..FILES as u32).rev().collect() } else { Vec::new() },
             _wakeup: wakeup,
@@ -216,6 +225,10 @@ impl Inner {
         let pushed = unsafe { self.ring.submission().push(&entry) };
         pushed.expect("there was room");
         self.pending += 1;
+        if self.pending * SHARE >= self.flights.len() - self.pending {
+            // What went wrong is met again when somebody waits for the answer.
+            let _ = self.enter();
+        }
         Ok(())
     }
 
@@ -490,14 +503,14 @@ impl Seat {
         self.ring.with(|inner| inner.push(self, flight)).map_err(|flight| flight.request)
     }
 
-    /// A write beyond the end would silently make the file longer: asked once a batch.
+    /// A write beyond the end would silently make the file longer: asked once a turn.
     fn check_end(&mut self, request: &Request, shared: &Shared) -> Result<(), Fault> {
-        let enters = self.ring.enters();
+        let turns = self.ring.with(|inner| inner.turns);
         let size = match self.size {
-            Some((batch, size)) if batch == enters => size,
+            Some((turn, size)) if turn == turns => size,
             _ => shared.storage.bytes().map_err(|error| classify(&error))?,
         };
-        self.size = Some((enters, size));
+        self.size = Some((turns, size));
         let end = request.sector * SECTOR_BYTES + request.op.bytes();
         if end > size { Err(Fault::OutOfRange) } else { Ok(()) }
     }
@@ -506,6 +519,7 @@ impl Seat {
     /// had to stay.
     pub(crate) fn turn(&self) -> bool {
         self.ring.with(|inner| {
+            inner.turns += 1;
             let _ = inner.enter();
             inner.reap();
             inner.pending == 0
