@@ -147,13 +147,17 @@ impl<D: Defects> Bond<D> {
     }
 
     /// A port that is where it should be, but whose member was taken out of traffic (its link was
-    /// down for a moment), carries traffic again.
+    /// down for a moment), carries traffic again. One that carried traffic without a partner and has
+    /// one now carries none until the partner agrees: whatever it sends before is lost there.
     fn stay_in_mux(&mut self, index: usize, at: MuxState) {
         let active = self.in_active_aggregator(index);
         let member = &mut self.members[index];
+        if at == MuxState::Attached && active {
+            member.port.actor.state |= state::SYNCHRONIZATION;
+        }
         match at {
-            MuxState::Attached if active => {
-                member.port.actor.state |= state::SYNCHRONIZATION;
+            MuxState::Detached | MuxState::Waiting | MuxState::Attached if !member.backup => {
+                self.disable_traffic(index);
             }
             MuxState::CollectingDistributing | MuxState::Distributing
                 if active && member.backup =>
@@ -187,6 +191,7 @@ impl<D: Defects> Bond<D> {
             id.and_then(|id| self.member(id)).is_some_and(|member| member.aggregator.has_partner());
         if partner || self.options.lacp_strict {
             self.set_inactive(index);
+            self.lacp.changed = true;
         }
     }
 

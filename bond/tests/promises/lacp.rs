@@ -267,3 +267,30 @@ fn our_own_voice_is_not_a_partner() {
     let port = pair.port(0, 0);
     assert_eq!((port.receive, port.loops), (RxState::Defaulted, 200));
 }
+
+#[test]
+fn a_port_used_without_a_partner_waits_for_the_one_it_gets() {
+    let mut pair = Pair::new(FAST, FAST, 1);
+    pair.silent = [vec![true], vec![true]];
+    pair.run(at(20_000));
+    for end in 0..2 {
+        assert_eq!(pair.carrying(end), [0], "nobody there who knows of LACP");
+    }
+    // One end is heard again, every 30 s, and hears nothing: it is not in sync with what it does not
+    // know.
+    pair.silent[0][0] = false;
+    let heard = (200..600).map(|tenth| at(tenth * 100)).find(|moment| {
+        pair.run(*moment);
+        pair.port(1, 0).receive == RxState::Current
+    });
+    pair.run(heard.expect("a LACPDU") + ms(1000));
+    let port = pair.port(1, 0);
+    assert_eq!((port.receive, port.mux), (RxState::Current, MuxState::Attached));
+    assert_eq!(pair.carrying(1), []);
+    pair.silent[1][0] = false;
+    pair.run(at(100_000));
+    for end in 0..2 {
+        assert_eq!(pair.port(end, 0).mux, MuxState::CollectingDistributing);
+        assert_eq!(pair.carrying(end), [0]);
+    }
+}
