@@ -1,35 +1,6 @@
-//! Mistakes that can be planted into a bond, to see them found.
-//!
-//! A bond is generic over its defects; the default is [`Sound`], which has none and compiles the
-//! questions away.
+//! Mistakes that can be planted into a bond, to see them found. How: [`holdfast_core::defects`].
 
-use std::fmt;
-use std::str::FromStr;
-
-macro_rules! defects {
-    ($($defect:ident $name:literal $does:literal, $promise:literal;)*) => {
-        /// A planted mistake.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Defect { $(#[doc = $does] $defect,)* }
-
-        impl Defect {
-            /// Every one.
-            pub const ALL: &'static [Self] = &[$(Self::$defect),*];
-
-            /// Its name.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$defect => $name,)* }
-            }
-
-            /// The promise it breaks.
-            pub const fn promise(self) -> &'static str {
-                match self { $(Self::$defect => $promise,)* }
-            }
-        }
-    };
-}
-
-defects! {
+holdfast_core::defects! {
     ThresholdOffByOne "threshold-off-by-one"
         "An active member may miss one probe more than allowed.",
         "failover happens inside the monitor's window.";
@@ -72,74 +43,4 @@ defects! {
     PrimaryForgotten "primary-forgotten"
         "A primary that comes back does not take over.",
         "the primary is active whenever its policy says so.";
-}
-
-impl fmt::Display for Defect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// No defect has this name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no planted defect is called {0:?}")]
-pub struct UnknownDefect(String);
-
-impl FromStr for Defect {
-    type Err = UnknownDefect;
-
-    fn from_str(text: &str) -> Result<Self, UnknownDefect> {
-        let found = Self::ALL.iter().find(|defect| defect.name() == text);
-        found.copied().ok_or_else(|| UnknownDefect(text.to_owned()))
-    }
-}
-
-/// Which defects a bond has.
-pub trait Defects: Copy + fmt::Debug {
-    /// Whether any is planted at all, so that what a sound bond is asked is answered when it is
-    /// compiled.
-    const PLANTED: bool;
-
-    /// Whether this one is planted, if any is.
-    fn is(&self, defect: Defect) -> bool;
-
-    /// Whether this one is planted.
-    #[inline(always)]
-    fn has(&self, defect: Defect) -> bool {
-        Self::PLANTED && self.is(defect)
-    }
-}
-
-/// None: the bond as it should be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sound;
-
-impl Defects for Sound {
-    const PLANTED: bool = false;
-
-    fn is(&self, _: Defect) -> bool {
-        unreachable!("nobody asks a sound bond")
-    }
-}
-
-impl Defects for Defect {
-    const PLANTED: bool = true;
-
-    fn is(&self, defect: Self) -> bool {
-        *self == defect
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn defects_are_known_by_name() {
-        for &defect in Defect::ALL {
-            assert_eq!(defect.to_string().parse(), Ok(defect));
-            assert!(defect.has(defect) && !Sound.has(defect));
-        }
-        assert!("cosmic-rays".parse::<Defect>().is_err());
-    }
 }

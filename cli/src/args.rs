@@ -16,8 +16,8 @@ use std::path::PathBuf;
 
 pub(crate) use knobs::{BusyPaceArgs, DeadlineArgs, ErrorArgs, LateArgs, LateWord, PaceArgs};
 pub(crate) use sim::{
-    ModeWord, ProfileWord, SimArgs, SimCoverageArgs, SimMergeArgs, SimMutantsArgs, SimReplayArgs,
-    SimRunArgs, SimShrinkArgs, SimTableArgs, SimVerb,
+    ModeWord, ProfileWord, SimArenaArgs, SimArgs, SimCoverageArgs, SimMergeArgs, SimMutantsArgs,
+    SimReplayArgs, SimRunArgs, SimShrinkArgs, SimTableArgs, SimVerb,
 };
 
 use clap::builder::Styles;

@@ -12,7 +12,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub(crate) use sim::{
-    Sim, SimCoverage, SimMerge, SimMutants, SimReplay, SimRun, SimShrink, SimTable,
+    ArenaTask, Sim, SimArena, SimCoverage, SimMerge, SimMutants, SimReplay, SimRun, SimShrink,
+    SimTable,
 };
 
 use holdfast_core::size::{Human, SECTOR_BYTES};

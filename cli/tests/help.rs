@@ -48,6 +48,8 @@ fn help_is_as_reviewed() {
         "bench parity",
         "bench ostep",
         "sim merge",
+        "sim bond",
+        "sim multipath",
         "bond",
         "bond run",
         "bond status",

@@ -55,11 +55,49 @@ fn a_plan_that_makes_no_sense_is_refused() {
     dir.fails("sim run --plan nowhere.toml", 4, &["nowhere.toml"]);
     dir.fails("sim run --plan /dev/zero", 4, &["/dev/zero", "16 MiB"]);
     dir.fails("sim replay /dev/zero", 4, &["/dev/zero", "16 MiB"]);
-    for verb in ["run", "mutants", "coverage"] {
+    for verb in ["run", "mutants", "coverage", "bond", "multipath"] {
         dir.fails(&format!("sim {verb} --seeds 0"), 64, &["--seeds"]);
     }
     dir.fails("sim run --shard 0/3", 64, &["0/3"]);
     dir.fails("sim run --seed 18446744073709551615 --seeds 2", 64, &["2^64"]);
+}
+
+/// Bonds and maps have the same verb.
+#[test]
+fn bonds_and_maps_are_run_and_judged() {
+    let dir = Dir::new();
+    for (verb, mode, met) in
+        [("bond", "802.3ad", "settled, and served"), ("multipath", "within", "requests answered")]
+    {
+        let run = format!("sim {verb} --mode {mode} --seed 30 --seeds 40");
+        let text = dir.good(&format!("{run} --twice"));
+        for word in ["every promise kept", met, "times real time"] {
+            assert!(text.contains(word), "{text}");
+        }
+        let json = dir.json(&format!("{run} --json"));
+        assert_eq!((json["clean"].as_bool(), json["mode"].as_str()), (Some(true), Some(mode)));
+        assert!((1..40).contains(&json["seeds"].as_u64().unwrap()), "{json}");
+        assert!(json["times_real_time"].as_u64() > Some(0), "{json}");
+        assert!(text.contains(json["history"].as_str().unwrap()), "the same history: {text}");
+        dir.fails(&format!("sim {verb} --mode raid5"), 64, &["raid5", mode]);
+        dir.fails(&format!("sim {verb} --seed 18446744073709551615 --seeds 2"), 64, &["2^64"]);
+    }
+}
+
+#[test]
+fn defects_of_bonds_and_maps_are_listed_and_killed() {
+    let dir = Dir::new();
+    for (verb, defect, seeds) in [("bond", "both-active", 40), ("multipath", "failback-flaps", 400)]
+    {
+        let list = dir.json(&format!("sim {verb} --list --json"));
+        let listed = list["defects"].as_array().unwrap();
+        assert!(listed.len() >= 10 && listed.iter().any(|one| one["defect"] == defect), "{list}");
+        let json = dir.json(&format!("sim {verb} --seeds {seeds} --mutants {defect} --json"));
+        assert_eq!((json["clean"].as_bool(), json["killed"].as_u64()), (Some(true), Some(1)));
+        dir.fails(&format!("sim {verb} --mutants cosmic-rays"), 64, &["cosmic-rays", "--list"]);
+        // What survives is told by the exit code.
+        dir.ends(&format!("sim {verb} --seeds 1 --mutants {defect}"), 3);
+    }
 }
 
 /// However the seeds were cut, and in whatever order the shards ran.

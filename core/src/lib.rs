@@ -23,6 +23,7 @@
 
 pub mod block;
 pub mod buf;
+pub mod defects;
 pub mod net;
 pub mod rng;
 pub mod size;

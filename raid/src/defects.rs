@@ -6,40 +6,7 @@
 //! mistake would be made asks `self.defects.has(…)`, and [`Sound`], which every real array is made
 //! of, has no size and answers no at compile time, so that nothing of it is left in its code.
 
-use std::fmt;
-use std::str::FromStr;
-
-macro_rules! defects {
-    ($($name:ident $text:literal $what:literal, $breaks:literal;)*) => {
-        /// One mistake.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Defect {
-            $(#[doc = concat!($what, " Breaks: ", $breaks)] $name,)*
-        }
-
-        impl Defect {
-            /// Every one.
-            pub const ALL: [Self; [$($text,)*].len()] = [$(Self::$name,)*];
-
-            /// Its name on a command line.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
-            }
-
-            /// What the engine does wrong.
-            pub const fn what(self) -> &'static str {
-                match self { $(Self::$name => $what,)* }
-            }
-
-            /// The promise that it breaks.
-            pub const fn breaks(self) -> &'static str {
-                match self { $(Self::$name => $breaks,)* }
-            }
-        }
-    };
-}
-
-defects! {
+holdfast_core::defects! {
     // Durability.
     AckBeforeFlush "ack-before-flush"
         "A flush is answered although no member has been asked to flush.",
@@ -186,77 +153,9 @@ defects! {
         "a block does not change without a write.";
 }
 
-impl fmt::Display for Defect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// No defect has this name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no planted defect is called {0:?}")]
-pub struct UnknownDefect(String);
-
-impl FromStr for Defect {
-    type Err = UnknownDefect;
-
-    fn from_str(text: &str) -> Result<Self, UnknownDefect> {
-        let found = Self::ALL.into_iter().find(|defect| defect.name() == text);
-        found.ok_or_else(|| UnknownDefect(text.to_owned()))
-    }
-}
-
-/// Which defects an engine has.
-pub trait Defects: Copy + fmt::Debug {
-    /// Whether any is planted at all. A constant, so that what a sound engine is asked is answered
-    /// when it is compiled.
-    const PLANTED: bool;
-
-    /// Whether this one is planted, if any is.
-    fn is(&self, defect: Defect) -> bool;
-
-    /// Whether this one is planted.
-    #[inline(always)]
-    fn has(&self, defect: Defect) -> bool {
-        Self::PLANTED && self.is(defect)
-    }
-}
-
-/// None: the engine as it should be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sound;
-
-impl Defects for Sound {
-    const PLANTED: bool = false;
-
-    fn is(&self, _: Defect) -> bool {
-        unreachable!("nobody asks a sound engine")
-    }
-}
-
-impl Defects for Defect {
-    const PLANTED: bool = true;
-
-    // Not inlined, so that a look at a binary tells where it is asked.
-    #[inline(never)]
-    fn is(&self, defect: Self) -> bool {
-        *self == defect
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn defects_are_known_by_name() {
-        for defect in Defect::ALL {
-            assert_eq!(defect.to_string().parse(), Ok(defect));
-            assert!(Defect::ALL.into_iter().all(|other| defect.has(other) == (defect == other)));
-            assert!(!Sound.has(defect));
-        }
-        assert!("cosmic-rays".parse::<Defect>().is_err());
-    }
 
     #[test]
     fn a_sound_engine_carries_nothing() {

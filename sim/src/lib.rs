@@ -12,7 +12,7 @@
 //! - [`ledger`] knows what a reader may legally see, [`damage`] how much of each row is lost;
 //! - [`script`] is a run as text, [`swarm`] draws one from a seed as far as a [`plan`] lets it,
 //!   [`run`] carries it out, [`shrink`] makes a failing one small;
-//! - [`campaign`] runs many seeds on all processors;
+//! - [`campaign`] runs many seeds on all processors, [`arena`] does for everything but arrays;
 //! - [`table`] is the fault model as tables, filled in by running the engine;
 //! - [`net`] is a network, and the bonds that fail in it;
 //! - [`fabric`] is one disk behind several paths, for multipath: late writes at the worst moment,
@@ -29,6 +29,7 @@
 //! assert_eq!(rig.read(512, 1024).unwrap(), [7; 1024]);
 //! ```
 
+pub mod arena;
 pub mod campaign;
 pub mod content;
 pub mod coverage;

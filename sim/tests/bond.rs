@@ -1,13 +1,14 @@
 //! Bonds in a network that fails: a short campaign, and every planted defect.
 
 use holdfast_bond::Defect;
-use holdfast_sim::net::campaign::{Failure, run_seed, run_seeds, shrink, shrink_sound};
+use holdfast_sim::arena::{Arena, Failure, Seeds};
+use holdfast_sim::net::campaign::{Bonds, shrink};
 use holdfast_sim::net::swarm::draw;
 use holdfast_sim::net::world::{run, run_with};
 
-/// Seeds that show a defect each. When the swarm draws otherwise than it did, the example
-/// `bond_campaign` finds others.
-const SHOWN: [(Defect, u64); 14] = [
+/// Seeds that show a defect each. When the swarm draws otherwise than it did, `holdfast
+/// sim bond --mutants` finds others.
+const SHOWN: [(Defect, u64); Defect::ALL.len()] = [
     (Defect::ThresholdOffByOne, 13),
     (Defect::DownDelayIgnored, 8),
     (Defect::UpDelayWithNoneUp, 861),
@@ -25,19 +26,22 @@ const SHOWN: [(Defect, u64); 14] = [
 ];
 
 fn tell(failure: &Failure) -> String {
-    let script = shrink_sound(&draw(failure.seed), failure.violation.oracle);
-    format!("seed {}: {}\n{script}", failure.seed, failure.violation)
+    let script = Bonds::story(failure.seed, None).join("\n");
+    format!("seed {}: {}\n{script}", failure.seed, failure.broken)
 }
 
 #[test]
 fn a_campaign_breaks_no_promise() {
-    let summary = run_seeds(0..400, false);
+    let summary = Seeds::of(0..400).run::<Bonds>();
     assert!(summary.failures.is_empty(), "{}", tell(&summary.failures[0]));
     // It was not idle: service was demanded, and outages that no monitor sees were predicted.
-    assert!(
-        summary.served > 1000 && summary.predicted > 50 && summary.switches > 500,
-        "{summary:?}"
-    );
+    for (what, least) in [
+        ("settled, and served", 1000),
+        ("settled, and out as predicted", 50),
+        ("changes of who carries traffic", 500),
+    ] {
+        assert!(summary.met(what) > least, "{what}: {summary:?}");
+    }
 }
 
 /// Seeds that found something once: ports that carried traffic without a partner went on when they
@@ -45,21 +49,20 @@ fn a_campaign_breaks_no_promise() {
 #[test]
 fn seeds_that_broke_a_promise_once_keep_it_now() {
     for seed in [30_497, 33_264] {
-        let summary = run_seed(seed, false);
+        let summary = Seeds::of(seed..seed + 1).run::<Bonds>();
         assert!(summary.failures.is_empty(), "{}", tell(&summary.failures[0]));
     }
 }
 
 #[test]
 fn a_run_is_the_same_again() {
-    for seed in 0..12 {
-        assert_eq!(run_seed(seed, true).failures, []);
-    }
+    let seeds = Seeds { twice: true, ..Seeds::of(0..12) };
+    assert_eq!(seeds.run::<Bonds>().failures, []);
 }
 
 #[test]
 fn every_planted_defect_is_seen_and_the_sound_bond_is_not_accused() {
-    assert_eq!(SHOWN.map(|(defect, _)| defect).as_slice(), Defect::ALL);
+    assert_eq!(SHOWN.map(|(defect, _)| defect), Defect::ALL);
     for (defect, seed) in SHOWN {
         let script = draw(seed);
         assert!(run_with(&script, defect).violation.is_some(), "{defect} goes unnoticed");

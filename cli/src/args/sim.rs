@@ -23,6 +23,10 @@ pub(crate) enum SimVerb {
     Mutants(SimMutantsArgs),
     /// Run seeds and tell which situations faults have met
     Coverage(SimCoverageArgs),
+    /// Run seeds of bonds in a network that fails, and judge them
+    Bond(SimArenaArgs),
+    /// Run seeds of multipath maps over paths that fail, and judge them
+    Multipath(SimArenaArgs),
 }
 
 #[derive(Debug, Args)]
@@ -157,6 +161,33 @@ pub(crate) struct SimCoverageArgs {
     /// Name every cell of the grid that was met, not only the sums
     #[arg(long)]
     pub(crate) cells: bool,
+}
+
+// What bonds and maps share: they have no plans, and their seeds are cheap.
+#[derive(Debug, Args)]
+pub(crate) struct SimArenaArgs {
+    /// Only runs of this kind: a bond's mode, or how far a map's faults go
+    #[arg(long, value_name = "MODE")]
+    pub(crate) mode: Option<String>,
+    /// The first seed
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// How many seeds
+    #[arg(long, value_name = "N", default_value_t = 10_000,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: u64,
+    /// Begin with no further seed, and hunt no further defect, after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) seconds: Option<u64>,
+    /// Run every seed twice and compare the histories
+    #[arg(long, conflicts_with = "mutants")]
+    pub(crate) twice: bool,
+    /// Plant known defects, all or those named, and see each of them found
+    #[arg(long, value_name = "DEFECT", num_args = 0..)]
+    pub(crate) mutants: Option<Vec<String>>,
+    /// Say what the defects are, and run nothing
+    #[arg(long, conflicts_with_all = ["mutants", "twice"])]
+    pub(crate) list: bool,
 }
 
 /// How large runs are.

@@ -10,8 +10,8 @@ use holdfast_sim::swarm::Profile;
 
 use super::Stream;
 use crate::args::{
-    ModeWord, ProfileWord, SimCoverageArgs, SimMergeArgs, SimMutantsArgs, SimReplayArgs,
-    SimRunArgs, SimShrinkArgs, SimTableArgs, SimVerb,
+    ModeWord, ProfileWord, SimArenaArgs, SimCoverageArgs, SimMergeArgs, SimMutantsArgs,
+    SimReplayArgs, SimRunArgs, SimShrinkArgs, SimTableArgs, SimVerb,
 };
 
 /// What to do with the simulator.
@@ -24,6 +24,8 @@ pub(crate) enum Sim {
     Merge(SimMerge),
     Mutants(SimMutants),
     Coverage(SimCoverage),
+    Bond(SimArena),
+    Multipath(SimArena),
 }
 
 /// A campaign, or a shard of one.
@@ -94,6 +96,44 @@ pub(crate) struct SimCoverage {
     pub(crate) cells: bool,
 }
 
+/// A campaign of bonds or maps, or a hunt in them.
+#[derive(Debug)]
+pub(crate) struct SimArena {
+    pub(crate) mode: Option<String>,
+    pub(crate) first_seed: u64,
+    pub(crate) seeds: u64,
+    pub(crate) limit: Option<Duration>,
+    pub(crate) task: ArenaTask,
+}
+
+/// What to do with the seeds.
+#[derive(Debug)]
+pub(crate) enum ArenaTask {
+    /// Judge each, run twice or once.
+    Judge { twice: bool },
+    /// Hunt these defects; none named: all.
+    Hunt(Vec<String>),
+    /// Say what defects there are.
+    List,
+}
+
+impl From<SimArenaArgs> for SimArena {
+    fn from(args: SimArenaArgs) -> Self {
+        let task = match args.mutants {
+            _ if args.list => ArenaTask::List,
+            Some(names) => ArenaTask::Hunt(names),
+            None => ArenaTask::Judge { twice: args.twice },
+        };
+        Self {
+            mode: args.mode,
+            first_seed: args.seed,
+            seeds: args.seeds,
+            limit: args.seconds.map(Duration::from_secs),
+            task,
+        }
+    }
+}
+
 impl From<ProfileWord> for Profile {
     fn from(word: ProfileWord) -> Self {
         match word {
@@ -130,6 +170,8 @@ impl From<SimVerb> for Sim {
                 let profile = profile.into();
                 Self::Coverage(SimCoverage { profile, first_seed: seed, seeds, cells })
             }
+            SimVerb::Bond(args) => Self::Bond(args.into()),
+            SimVerb::Multipath(args) => Self::Multipath(args.into()),
         }
     }
 }

@@ -9,12 +9,14 @@
 //! Nothing here knows what a map should do. `ledger` says what a reader may see, from what users
 //! were told alone; `run` draws a scenario from a seed and carries it out.
 
+mod campaign;
 mod disk;
 mod ledger;
 mod path;
 mod run;
 mod scenario;
 
+pub use campaign::Maps;
 pub use disk::Shelf;
 pub use ledger::{Ledger, Stamp};
 pub use path::{Trouble, Way};

@@ -43,6 +43,8 @@ impl fmt::Display for Breach {
 pub struct Verdict {
     /// The first promise broken.
     pub breach: Option<Breach>,
+    /// How long it was, in virtual time.
+    pub lasted: Duration,
     /// A hash of everything that happened.
     pub hash: u64,
     /// Requests answered.
@@ -91,6 +93,7 @@ pub fn run(seed: u64) -> Verdict {
 pub fn run_with<X: Defects>(seed: u64, defects: X) -> Verdict {
     let mut run = Run::new(seed, defects);
     run.go();
+    run.verdict.lasted = run.now - Instant::ZERO;
     run.verdict
 }
 

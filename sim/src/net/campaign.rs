@@ -1,95 +1,64 @@
-//! Many seeds, on all processors; hunts for planted defects.
-
-use std::ops::Range;
+//! Bonds as something to run many seeds of, and their scripts made small.
 
 use holdfast_bond::{Defect, Defects, Sound};
-use holdfast_core::time::Duration;
-use rayon::prelude::*;
 
-use super::oracle::{Oracle, Violation};
+use super::oracle::Oracle;
 use super::script::Script;
 use super::swarm::draw;
-use super::world::{Verdict, run, run_with};
+use super::world::{Verdict, run_with};
+use crate::arena::{Arena, Played};
 
-/// A seed whose run broke a promise.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The seed.
-    pub seed: u64,
-    /// The promise.
-    pub violation: Violation,
-}
+/// Bonds in a network that fails.
+#[derive(Clone, Copy, Debug)]
+pub struct Bonds;
 
-/// What a campaign found. Sums do not depend on the order of runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Seeds run.
-    pub seeds: u64,
-    /// Seeds that failed, in order.
-    pub failures: Vec<Failure>,
-    /// Virtual time.
-    pub lasted: Duration,
-    /// Changes of the active member or aggregator.
-    pub switches: u64,
-    /// Times service was demanded and there.
-    pub served: u64,
-    /// Times it was out as predicted.
-    pub predicted: u64,
-    /// The sum of all runs' hashes.
-    pub hash: u64,
-}
+impl Arena for Bonds {
+    type Defect = Defect;
 
-impl Summary {
-    fn of(seed: u64, verdict: Verdict) -> Self {
-        let failure = verdict.violation.map(|violation| Failure { seed, violation });
-        Self {
-            seeds: 1,
-            failures: failure.into_iter().collect(),
+    const KINDS: &'static [&'static str] = &[
+        "balance-rr",
+        "active-backup",
+        "balance-xor",
+        "broadcast",
+        "802.3ad",
+        "balance-tlb",
+        "balance-alb",
+    ];
+
+    fn kind(seed: u64) -> &'static str {
+        draw(seed).setup.mode().name()
+    }
+
+    fn play(seed: u64, defect: Option<Defect>) -> Played {
+        let verdict = verdict(&draw(seed), defect);
+        Played {
+            broken: verdict.violation.map(|violation| violation.to_string()),
             lasted: verdict.lasted,
-            switches: verdict.switches,
-            served: verdict.served,
-            predicted: verdict.predicted,
             hash: verdict.hash,
+            met: vec![
+                ("changes of who carries traffic", verdict.switches),
+                ("settled, and served", verdict.served),
+                ("settled, and out as predicted", verdict.predicted),
+            ],
         }
     }
 
-    fn merge(mut self, other: Self) -> Self {
-        self.seeds += other.seeds;
-        self.failures.extend(other.failures);
-        self.failures.sort_by_key(|failure| failure.seed);
-        self.lasted += other.lasted;
-        self.switches += other.switches;
-        self.served += other.served;
-        self.predicted += other.predicted;
-        self.hash = self.hash.wrapping_add(other.hash);
-        self
+    fn story(seed: u64, defect: Option<Defect>) -> Vec<String> {
+        let script = draw(seed);
+        let small = match (verdict(&script, defect).violation, defect) {
+            (None, _) => script,
+            (Some(found), None) => shrink(&script, Sound, found.oracle),
+            (Some(found), Some(defect)) => shrink(&script, defect, found.oracle),
+        };
+        small.to_string().lines().map(str::to_owned).collect()
     }
 }
 
-/// Runs one seed, `twice` to see whether it is the same again.
-pub fn run_seed(seed: u64, twice: bool) -> Summary {
-    let script = draw(seed);
-    let mut verdict = run(&script);
-    if twice && verdict.violation.is_none() && run(&script) != verdict {
-        let at = holdfast_core::time::Instant::ZERO + verdict.lasted;
-        let detail = "another run, another history".to_owned();
-        verdict.violation = Some(Violation { oracle: Oracle::Determinism, at, detail });
+fn verdict(script: &Script, defect: Option<Defect>) -> Verdict {
+    match defect {
+        None => run_with(script, Sound),
+        Some(defect) => run_with(script, defect),
     }
-    Summary::of(seed, verdict)
-}
-
-/// Runs many seeds.
-pub fn run_seeds(seeds: Range<u64>, twice: bool) -> Summary {
-    seeds.into_par_iter().map(|seed| run_seed(seed, twice)).reduce(Summary::default, Summary::merge)
-}
-
-/// The first of these seeds that shows a defect, and how.
-pub fn hunt(defect: Defect, seeds: Range<u64>) -> Option<Failure> {
-    let shows = |seed: u64| {
-        let violation = run_with(&draw(seed), defect).violation?;
-        Some(Failure { seed, violation })
-    };
-    seeds.into_par_iter().find_map_first(shows)
 }
 
 /// The smallest part of a script's steps that breaks the same promise.
@@ -109,9 +78,4 @@ pub fn shrink<D: Defects>(script: &Script, defects: D, oracle: Oracle) -> Script
         }
     }
     best
-}
-
-/// The same for a sound bond.
-pub fn shrink_sound(script: &Script, oracle: Oracle) -> Script {
-    shrink(script, Sound, oracle)
 }

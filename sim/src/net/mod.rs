@@ -17,7 +17,7 @@
 //! - [`script`] is a run as data, [`swarm`] draws one from a seed;
 //! - [`world`] carries it out, [`oracle`] judges what happened by what was done to the network,
 //!   never by what the bond says of it;
-//! - [`campaign`] runs many seeds and hunts planted defects.
+//! - [`campaign`] makes it something to run many seeds of and to hunt planted defects in.
 
 pub mod cable;
 pub mod campaign;

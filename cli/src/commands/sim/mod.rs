@@ -4,7 +4,9 @@
 //! [`ticker`] (the line that grows) and a [`part`] (a shard's result as a file).
 //! What is judged and how is the business of `holdfast_sim`; here it is only asked and told.
 
+mod arena;
 mod coverage;
+mod hunt;
 mod merge;
 mod mutants;
 mod part;
@@ -20,6 +22,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
+use holdfast_sim::fabric::Maps;
+use holdfast_sim::net::campaign::Bonds;
 use holdfast_sim::script::Script;
 
 use crate::config::Sim;
@@ -39,12 +43,13 @@ pub(super) fn run(config: &Sim, report: &Report) -> Outcome {
         Sim::Mutants(config) if config.list => mutants::list(report),
         Sim::Mutants(config) => mutants::run(config, report),
         Sim::Coverage(config) => coverage::run(config, report),
+        Sim::Bond(config) => arena::run::<Bonds>("bond", config, report),
+        Sim::Multipath(config) => arena::run::<Maps>("multipath", config, report),
     };
     let _ = std::panic::take_hook();
     outcome
 }
 
-/// A file of text, whole.
 /// The text of a file, which is one somebody writes or keeps: no device without an end.
 fn read_text(path: &Path) -> Result<String, Failure> {
     const MOST_BYTES: u64 = 16 << 20;
