@@ -64,6 +64,9 @@ holdfast_core::defects! {
     BadBlocksNotRecorded "bad-blocks-not-recorded"
         "A block that could not be written does not enter the bad-block log.",
         "what a member does not hold is not read from it.";
+    BadBlockLogNotWritten "bad-block-log-not-written"
+        "The bad-block log is kept in memory and not written to the member.",
+        "what a member does not hold is not read from it, after a restart either.";
     WriteErrorSwallowed "write-error-swallowed"
         "A member that does not take a write stays in service as if it had.",
         "a member that missed an acknowledged write is never read.";

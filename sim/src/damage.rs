@@ -69,6 +69,11 @@ impl Claims {
         Self { servers, in_doubt_from: status.resync_from }
     }
 
+    /// Slots that nothing serves.
+    pub fn missing(&self) -> usize {
+        self.servers.iter().filter(|server| server.is_none()).count()
+    }
+
     /// What is sure to be claimed after a crash now: how far a rebuild has come, and that a `fresh`
     /// disk has been rebuilt to its end, is on record now and then only.
     #[must_use]

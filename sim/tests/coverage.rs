@@ -1,4 +1,4 @@
-//! The grid of a campaign does not depend on how the work was shared out, and a few hundred seeds
+//! The grid of a campaign does not depend on how the work was shared out, and some thousand seeds
 //! meet the situations that recovery is made for.
 
 use holdfast_sim::coverage::{Goal, Survey};
@@ -14,9 +14,9 @@ fn a_survey_cut_in_parts_adds_up_to_the_same() {
 }
 
 #[test]
-fn a_few_hundred_seeds_meet_most_goals() {
-    let survey = Survey::of(Profile::Small, 0..400, |_| {});
+fn some_thousand_seeds_meet_every_goal() {
+    let survey = Survey::of(Profile::Small, 0..1600, |_| {});
     assert_eq!(survey.failures, []);
     let unmet: Vec<&str> = survey.unmet().iter().map(|goal: &Goal| goal.name).collect();
-    assert!(unmet.len() <= 4, "never met: {unmet:?}");
+    assert!(unmet.is_empty(), "never met: {unmet:?}");
 }

@@ -23,8 +23,7 @@ fn the_bug_in_the_toy_mirror_is_found_and_told_in_a_few_lines() {
     assert!(matches!(found.violation.oracle, Oracle::Durability | Oracle::Stability), "{found}");
     assert!(found.history.len() <= 8, "{found}");
     let source = include_str!("../examples/toy_mirror.rs");
-    let code = source.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("//"));
-    assert!(code.count() <= 50, "the example has grown");
+    assert!(source.lines().count() < 50, "the example has grown");
 }
 
 type Built<D, X> = Result<Assembled<D, X>, String>;

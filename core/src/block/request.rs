@@ -18,7 +18,7 @@ pub enum Durability {
 }
 
 /// What to do.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
     /// Fill the buffer.
     Read(Buf),
@@ -55,7 +55,7 @@ impl Op {
 }
 
 /// One thing asked of a device.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Comes back with the completion.
     pub tag: Tag,

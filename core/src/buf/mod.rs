@@ -229,6 +229,16 @@ impl Payload {
         Buf::from_slice(bytes).into()
     }
 
+    /// A copy of `parts`, one behind the other; blank if all of them are.
+    ///
+    /// # Panics
+    /// If they are not `len` bytes together.
+    pub fn concat<'a>(len: usize, parts: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
+        let blank = len <= MOST_BLANK && parts.clone().all(is_blank);
+        let buf = if blank { Buf::zeroed(len) } else { Buf::concat(len, parts) };
+        buf.into()
+    }
+
     /// The part of these bytes in `range`, sharing the memory.
     ///
     /// # Panics

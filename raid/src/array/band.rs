@@ -47,6 +47,8 @@ pub(super) struct Band {
     pub(super) left: u32,
     /// Nobody else has it: late members are waited for.
     pub(super) patient: bool,
+    /// Read errors of the array that had been healed when members were asked.
+    pub(super) heals: u64,
     /// Part of a block whose read errors have been counted.
     pub(super) fragment: bool,
 }
@@ -118,8 +120,14 @@ impl Band {
             cells: Vec::new(),
             left: 0,
             patient: false,
+            heals: 0,
             fragment: false,
         }
+    }
+
+    /// It has its lock.
+    pub(super) const fn start(&mut self, lock: Key, heals: u64) {
+        (self.lock, self.heals) = (Some(lock), heals);
     }
 
     pub(super) fn write(
@@ -226,13 +234,14 @@ impl<X: Defects> Array<X> {
         let stained = self.stained.first_overlap(rows).is_some();
         let roles = self.roles(band.stripe);
         let view = |slot: usize| {
+            // What was read under the lock is true also when its member has failed since.
+            let held = band.cells.get(slot).is_some_and(|cell| cell.buf.is_some());
             let Some(member) = self.member_on(slot as u32) else {
-                return SlotView { readable: false, writable: false };
+                return SlotView { readable: held, writable: false };
             };
             let member = &self.members[member];
             let unread =
                 band.cells.get(slot).is_some_and(|cell| matches!(cell.state, CellState::Unread(_)));
-            let held = band.cells.get(slot).is_some_and(|cell| cell.buf.is_some());
             // Parity that is known to be wrong must not stand in for data.
             let wrong = stained && roles.data_index(slot as u32).is_none();
             let there = !unread && !wrong && member.can_read(band.first, band.sectors());
@@ -281,23 +290,30 @@ impl<X: Defects> Array<X> {
                     self.recovered_read(key);
                 }
             }
-            None if self.be_patient(key) => self.rebuild_read(key),
+            None if self.ask_again(key) => self.rebuild_read(key),
             None if self.can_shatter(key) => self.shatter_band(key),
             None => self.fail_band(key),
         }
     }
 
-    /// Members that were too slow are asked again, and waited for; false if there are none.
-    fn be_patient(&mut self, key: Key) -> bool {
+    /// Members that were too slow are asked again, and waited for; and those with a read error, if
+    /// somebody has healed one meanwhile. False if there are none.
+    fn ask_again(&mut self, key: Key) -> bool {
         let band = &mut self.bands[key];
-        let late = |cell: &&mut Cell| cell.state == CellState::Unread(Fault::Timeout);
-        if band.patient || self.config.member_deadline.is_none() {
-            return false;
+        let healed = std::mem::replace(&mut band.heals, self.heals) < self.heals;
+        let patient = self.config.member_deadline.is_some() && !band.patient;
+        band.patient |= patient;
+        let mut any = false;
+        for cell in &mut band.cells {
+            let again = match cell.state {
+                CellState::Unread(Fault::Timeout) => patient,
+                CellState::Unread(Fault::Medium | Fault::Corrupt) => healed,
+                _ => false,
+            };
+            if again {
+                (cell.state, any) = (CellState::Idle, true);
+            }
         }
-        band.patient = true;
-        let late: Vec<&mut Cell> = band.cells.iter_mut().filter(late).collect();
-        let any = !late.is_empty();
-        late.into_iter().for_each(|cell| cell.state = CellState::Idle);
         any
     }
 
@@ -417,7 +433,7 @@ impl<X: Defects> Array<X> {
                     self.compute_band(key, plan.how);
                 }
             }
-            None if self.be_patient(key) => self.plan_band(key),
+            None if self.ask_again(key) => self.plan_band(key),
             None if self.can_shatter(key) => self.shatter_band(key),
             None => self.fail_band(key),
         }

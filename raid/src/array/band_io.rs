@@ -291,7 +291,10 @@ fn recover_data(cells: &mut [Cell], roles: &Roles, k: u32, bytes: usize) {
         .collect();
     let p = cells[roles.p as usize].buf.as_ref();
     let q = roles.q.and_then(|q| cells[q as usize].buf.as_ref());
-    if !lost.is_empty() && !are_zeros(&bufs, p, q, lost.len()) {
+    let parity = || p.into_iter().chain(q);
+    let enough = lost.len() <= parity().count();
+    let zeros = || enough && are_zeros(bufs.iter().chain(parity()).map(|buf| &**buf));
+    if !lost.is_empty() && !zeros() {
         let mut p = cells[roles.p as usize].buf.take();
         let mut q = roles.q.and_then(|q| cells[q as usize].buf.take());
         let mut data: Vec<DataBlock<'_>> = bufs
@@ -311,11 +314,10 @@ fn recover_data(cells: &mut [Cell], roles: &Roles, k: u32, bytes: usize) {
     }
 }
 
-/// Whether a stripe with so many data blocks lost, blank ones in their place, is known to be all
-/// zeros: then they are recovered as they stand.
-pub(super) fn are_zeros(data: &[Buf], p: Option<&Buf>, q: Option<&Buf>, lost: usize) -> bool {
-    let parity = || p.into_iter().chain(q);
-    lost <= parity().count() && data.iter().chain(parity()).all(Buf::is_blank)
+/// Whether a stripe is known to be all zeros, from its parity and its data, with blank blocks in
+/// the place of lost ones: then these are recovered as they stand.
+pub(super) fn are_zeros<'a>(mut blocks: impl Iterator<Item = &'a [u8]>) -> bool {
+    blocks.all(is_blank)
 }
 
 /// Parity changed by the difference between old and new data.

@@ -381,6 +381,7 @@ impl<X: Defects> Array<X> {
     /// A read error was healed by rewriting.
     pub(super) fn corrected(&mut self, member: usize, sector: u64, sectors: u64) {
         let at = self.members[member].data_offset() + sector;
+        self.heals += 1;
         let superblock = self.members[member].superblock_mut();
         superblock.corrected_reads = superblock.corrected_reads.saturating_add(1);
         self.events.push_back(Event::ReadCorrected { member, sector: at, sectors });

@@ -228,7 +228,9 @@ impl<X: Defects> Array<X> {
                 && let Some((sector, log)) = emit_log(member)
             {
                 member.bad_changed = false;
-                update.logs.push((index, sector, log.into()));
+                if !self.defects.has(Defect::BadBlockLogNotWritten) {
+                    update.logs.push((index, sector, log.into()));
+                }
             }
             let ahead = matches!(member.state, State::Rebuilding { .. })
                 && self.defects.has(Defect::RecoveryOffsetAhead);

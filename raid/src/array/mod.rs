@@ -34,6 +34,7 @@ mod plan;
 mod rejoin;
 mod replace;
 mod report;
+mod rows;
 mod shatter;
 mod window;
 mod window_io;
@@ -199,6 +200,8 @@ pub struct Array<X: Defects = Sound> {
     resync_from: Option<u64>,
     /// Rows of a parity level whose parity is known to be wrong: a write reached only some members.
     stained: BadBlocks,
+    /// Counts read errors that were healed: what could not be read before may be readable now.
+    heals: u64,
     /// Like `resync_from`, noticed while a resync was already past it.
     resync_again: Option<u64>,
     pass: Option<Pass>,
@@ -280,6 +283,7 @@ impl<X: Defects> Array<X> {
             intent: parts.intent,
             resync_from: parts.resync_from.filter(|_| !defects.has(Defect::ResyncForgotten)),
             stained: BadBlocks::default(),
+            heals: 0,
             resync_again: None,
             pass: None,
             sync_held: false,
@@ -699,8 +703,8 @@ impl<X: Defects> Array<X> {
 
     fn grant(&mut self, unit: Unit, lock: Key) {
         match unit {
-            Unit::Piece(key) => self.pieces[key].lock = Some(lock),
-            Unit::Band(key) => self.bands[key].lock = Some(lock),
+            Unit::Piece(key) => self.pieces[key].start(lock, self.heals),
+            Unit::Band(key) => self.bands[key].start(lock, self.heals),
             Unit::Window(key) => self.windows[key].lock = Some(lock),
         }
         self.ready.push_back(unit);

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_core::size::SECTOR_BYTES;
 use holdfast_core::time::{Duration, Instant};
 
 use super::{Array, Defects, State};
@@ -23,6 +24,9 @@ pub(super) const WINDOW_SECTORS: u64 = 128;
 /// How long after the last request the array still counts as in use.
 const FOREGROUND: Duration = Duration::from_millis(100);
 
+/// The most windows in flight at once.
+const MOST_WINDOWS: usize = 64;
+
 /// Progress is recorded this many times in a pass.
 const CHECKPOINTS: u64 = 16;
 
@@ -35,8 +39,12 @@ pub(super) struct Pass {
     done: u64,
     /// Windows handed out beyond `done`: start → (end, windows unfinished there).
     open: BTreeMap<u64, (u64, u32)>,
+    /// Sectors of these ranges.
+    in_flight: u64,
     pub(super) mismatch_sectors: u64,
     allowed_at: Instant,
+    /// Sectors handed out since the throttle let go.
+    burst: u64,
     checkpoint: u64,
     /// Up to here the bitmap knows that a resync has been by.
     settled: u64,
@@ -73,6 +81,7 @@ impl Pass {
                 break;
             }
             self.done = self.done.max(end.min(self.short_of));
+            self.in_flight -= end - first.key();
             first.remove();
         }
         if self.open.is_empty() {
@@ -110,8 +119,10 @@ impl<X: Defects> Array<X> {
             next: from,
             done: from,
             open: BTreeMap::new(),
+            in_flight: 0,
             mismatch_sectors: 0,
             allowed_at: self.now,
+            burst: 0,
             checkpoint: from,
             settled: from,
             short_of: u64::MAX,
@@ -223,7 +234,7 @@ impl<X: Defects> Array<X> {
     /// When the throttle lets the next window go.
     pub(super) fn pass_due(&self) -> Option<Instant> {
         let pass = self.pass.as_ref()?;
-        let waiting = !pass.ending && pass.next < pass.end && pass.allowed_at > self.now;
+        let waiting = !pass.ending && pass.next < pass.end && self.is_throttled(pass);
         waiting.then_some(pass.allowed_at)
     }
 
@@ -252,17 +263,38 @@ impl<X: Defects> Array<X> {
 
     fn may_open_window(&self) -> bool {
         let Some(pass) = &self.pass else { return false };
-        let window = (self.window_sectors() * 512).max(1) * self.slots.len() as u64;
-        let at_once = (self.config.sync_window_bytes / window).clamp(1, 64);
+        let cells = match &self.layout {
+            Layout::Parity(_) => self.slots.len() as u64,
+            Layout::Mapped(mapped) => u64::from(mapped.copies()),
+        };
+        let has_room = pass.in_flight * cells * SECTOR_BYTES < self.config.sync_window_bytes;
         !pass.ending
             && pass.next < pass.end
-            && pass.allowed_at <= self.now
-            && (pass.open.len() as u64) < at_once
+            && (has_room || pass.open.is_empty())
+            && pass.open.len() < MOST_WINDOWS
+            && !self.is_throttled(pass)
     }
 
-    /// Sectors of each member in a window, so that all members' share stays small.
+    /// Whether the throttle holds the next window back. As much as the largest window has goes at
+    /// once, in however many windows: where these are small, requests to members can merge.
+    fn is_throttled(&self, pass: &Pass) -> bool {
+        pass.allowed_at > self.now && pass.burst >= WINDOW_SECTORS * self.lanes(pass.action)
+    }
+
+    /// How many sectors of a pass's space one sector of each member makes.
+    fn lanes(&self, action: Action) -> u64 {
+        match &self.layout {
+            Layout::Mapped(mapped) if action != Action::Recover => {
+                (self.slots.len() as u64 / u64::from(mapped.copies())).max(1)
+            }
+            _ => 1,
+        }
+    }
+
+    /// Sectors of each member in a window, so that all members' share stays small and one window can
+    /// be read while another is judged.
     pub(super) fn window_sectors(&self) -> u64 {
-        let share = self.config.sync_window_bytes / (self.slots.len() as u64 * 512);
+        let share = self.config.sync_window_bytes / (2 * self.slots.len() as u64 * SECTOR_BYTES);
         (share / 8 * 8).clamp(8, WINDOW_SECTORS)
     }
 
@@ -294,11 +326,9 @@ impl<X: Defects> Array<X> {
         }
         let (action, start, end) = (pass.action, pass.next, pass.end);
         let (len, count) = match &self.layout {
-            Layout::Parity(parity) => {
-                let chunk = u64::from(parity.chunk_sectors());
+            Layout::Parity(_) => {
                 let size = self.window_sectors();
-                let len = (size - start % size).min(chunk - start % chunk).min(end - start);
-                (len, 1)
+                ((size - start % size).min(end - start), 1)
             }
             Layout::Mapped(_) => self.mapped_window(action, start, end),
         };
@@ -318,6 +348,7 @@ impl<X: Defects> Array<X> {
             return self.record_progress();
         }
         pass.open.insert(start, (start + len, count));
+        pass.in_flight += len;
         self.throttle(len);
         match &self.layout {
             Layout::Parity(_) => self.open_rows(start, len),
@@ -404,10 +435,14 @@ impl<X: Defects> Array<X> {
             true => self.config.sync_speed_min,
             false => self.config.sync_speed_max,
         };
-        let nanos = u128::from(sectors) * 512 * 1_000_000_000 / u128::from(speed.max(1));
+        let nanos = u128::from(sectors * SECTOR_BYTES) * 1_000_000_000 / u128::from(speed.max(1));
         let pause = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         let pass = self.pass.as_mut().expect("a pass runs");
-        pass.allowed_at = pass.allowed_at.max(self.now) + pause;
+        if pass.allowed_at <= self.now {
+            (pass.allowed_at, pass.burst) = (self.now, 0);
+        }
+        pass.allowed_at = pass.allowed_at + pause;
+        pass.burst += sectors;
     }
 
     /// A window of the range that starts at `start` is finished.

@@ -30,7 +30,7 @@ pub(super) struct Piece {
     op: Key,
     sector: u64,
     sectors: u64,
-    pub(super) lock: Option<Key>,
+    lock: Option<Key>,
     reserved: u64,
     copies: Vec<Copy>,
     left: u32,
@@ -38,8 +38,17 @@ pub(super) struct Piece {
     fault: Option<Fault>,
     /// Nobody else has it: late members are waited for.
     patient: bool,
+    /// Read errors of the array that had been healed when members were asked.
+    heals: u64,
     /// Part of a block whose read errors have been counted.
     fragment: bool,
+}
+
+impl Piece {
+    /// It has its lock.
+    pub(super) const fn start(&mut self, lock: Key, heals: u64) {
+        (self.lock, self.heals) = (Some(lock), heals);
+    }
 }
 
 #[derive(Debug)]
@@ -123,6 +132,7 @@ impl<X: Defects> Array<X> {
             work,
             fault: None,
             patient: false,
+            heals: 0,
             fragment: false,
         };
         let piece = self.pieces.insert(piece);
@@ -272,6 +282,7 @@ impl<X: Defects> Array<X> {
             work: Work::Read,
             fault: piece.fault,
             patient: piece.patient,
+            heals: piece.heals,
             fragment: piece.fragment,
         };
         piece.sectors = sectors;
@@ -284,15 +295,12 @@ impl<X: Defects> Array<X> {
 
     /// No copy could give the range as a whole: try smaller parts, or give up on a single one.
     fn no_copy_left(&mut self, key: Key) {
+        if self.ask_copies_again(key) {
+            return self.read_piece(key);
+        }
         let partly_listed = self.some_copy_has_part(key);
         let finer = self.finer_piece(key);
         let piece = &mut self.pieces[key];
-        let late = |copy: &&mut Copy| copy.state == CopyState::Failed(Fault::Timeout);
-        if !piece.patient && self.config.member_deadline.is_some() {
-            piece.patient = true;
-            piece.copies.iter_mut().filter(late).for_each(|copy| copy.state = CopyState::Idle);
-            return self.read_piece(key);
-        }
         let readable = |fault: &Fault| matches!(fault, Fault::Medium | Fault::Corrupt);
         let tried = piece
             .copies
@@ -316,6 +324,27 @@ impl<X: Defects> Array<X> {
         let slots = self.pieces[key].copies.iter().map(|copy| copy.place.slot).collect();
         self.events.push_back(Event::RangeFailed { sector, sectors, write: false, fault, slots });
         self.finish_piece(key, Err(fault));
+    }
+
+    /// Members that were too slow are asked again, and waited for; and those with a read error, if
+    /// somebody has healed one meanwhile. False if there are none.
+    fn ask_copies_again(&mut self, key: Key) -> bool {
+        let piece = &mut self.pieces[key];
+        let healed = std::mem::replace(&mut piece.heals, self.heals) < self.heals;
+        let patient = self.config.member_deadline.is_some() && !piece.patient;
+        piece.patient |= patient;
+        let mut any = false;
+        for copy in &mut piece.copies {
+            let again = match copy.state {
+                CopyState::Failed(Fault::Timeout) => patient,
+                CopyState::Failed(Fault::Medium | Fault::Corrupt) => healed,
+                _ => false,
+            };
+            if again {
+                (copy.state, any) = (CopyState::Idle, true);
+            }
+        }
+        any
     }
 
     /// Whether a member there holds some of the range and has the rest listed as bad.

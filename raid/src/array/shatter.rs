@@ -71,7 +71,7 @@ impl<X: Defects> Array<X> {
             };
             let mut block = Band::new(band.stripe, rows, work, reserved);
             reserved = 0;
-            block.lock = Some(lock);
+            block.start(lock, band.heals);
             block.fragment = grain < BLOCK_SECTORS;
             if band.is_write()
                 && let Some(intent) = &mut self.intent

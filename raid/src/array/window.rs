@@ -16,6 +16,7 @@ use holdfast_core::slab::Key;
 
 use super::leg::{Change, Leg, Written};
 use super::locks::Mode;
+use super::window_io::Update;
 use super::{Array, BLOCK_SECTORS, Defects, State, Unit};
 use crate::defects::Defect;
 use crate::event::Event;
@@ -424,7 +425,7 @@ impl<X: Defects> Array<X> {
         let sectors = window.sectors();
         let fault = window.cells.iter().find_map(|c| c.unread).unwrap_or(Fault::Medium);
         let at = window.cells.iter().map(|c| (c.slot, c.sector)).collect::<Vec<_>>();
-        for sector in self.lost_sectors(window.range.start, missing) {
+        for (sector, sectors) in self.lost_ranges(&window.range, missing) {
             let slots = missing.to_vec();
             let event = Event::RangeFailed { sector, sectors, write: false, fault, slots };
             self.events.push_back(event);
@@ -453,24 +454,23 @@ impl<X: Defects> Array<X> {
             || self.stained.first_overlap(window.range.clone()).is_some()
     }
 
-    /// The array sectors that live on the missing slots where a window starts.
-    fn lost_sectors(&self, start: u64, missing: &[u32]) -> Vec<u64> {
-        let Layout::Parity(parity) = &self.layout else { return vec![start] };
+    /// The array's ranges (first sector, sectors) that live on the missing slots in a window.
+    fn lost_ranges(&self, range: &Range<u64>, missing: &[u32]) -> Vec<(u64, u64)> {
+        let Layout::Parity(parity) = &self.layout else {
+            return vec![(range.start, range.end - range.start)];
+        };
         let chunk = u64::from(parity.chunk_sectors());
-        let (stripe, within) = (start / chunk, start % chunk);
-        let roles = parity.stripe(stripe);
-        let data = missing.iter().filter_map(|&slot| roles.data_index(slot));
-        data.map(|d| parity.array_sector(stripe, d, within)).collect()
+        let mut ranges = Vec::new();
+        for part in self.stripe_parts(range) {
+            let at = |d| parity.array_sector(part.stripe, d, part.first % chunk);
+            ranges.extend(part.data_of(missing).map(|d| (at(d), part.sectors())));
+        }
+        ranges
     }
 
     /// Writes cells' new contents, then finishes. `held` is what was read of those whose place
     /// others are being given: they get it, updates included.
-    pub(super) fn write_window(
-        &mut self,
-        key: Key,
-        updates: Vec<(u32, u64, Payload)>,
-        held: Vec<(u32, Buf)>,
-    ) {
+    pub(super) fn write_window(&mut self, key: Key, updates: Vec<Update>, held: Vec<(u32, Buf)>) {
         let copies = self.copies_of_window(key, &updates, held);
         let updates: Vec<(u32, usize, u64, Payload)> = updates
             .into_iter()
@@ -501,7 +501,7 @@ impl<X: Defects> Array<X> {
     fn copies_of_window(
         &self,
         key: Key,
-        updates: &[(u32, u64, Payload)],
+        updates: &[Update],
         mut held: Vec<(u32, Buf)>,
     ) -> Vec<(usize, u64, Buf)> {
         let window = &self.windows[key];

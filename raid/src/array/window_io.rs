@@ -3,34 +3,19 @@
 //! Mismatches are counted in md's unit: the sectors of what is compared at once, not of the
 //! difference. Parity levels compare rows of 4 KiB (8 sectors), mirrors whole windows.
 
-use std::ops::Range;
-
 use holdfast_core::block::Fault;
 use holdfast_core::buf::{Buf, Payload};
 use holdfast_core::size::SECTOR_BYTES;
 use holdfast_core::slab::Key;
 
-use super::band_io::{are_zeros, parity_of};
+use super::rows::{Part, Rows};
 use super::{Array, Defects, State};
 use crate::defects::Defect;
 use crate::event::Event;
-use crate::layout::Roles;
-use crate::parity::{self, Blocks, Culprit, DataBlock, Lost};
 use crate::sync::Action;
 
-/// Bytes of a compared row.
-const ROW_BYTES: usize = 4096;
-
 /// A cell's new contents, from so many sectors into the window.
-type Update = (u32, u64, Payload);
-
-/// A row whose parity is not what the data says.
-#[derive(Debug)]
-struct WrongRow {
-    bytes: Range<usize>,
-    /// Sectors (within the row) that agree on a culprit slot.
-    culprits: Vec<(Range<usize>, Option<u32>)>,
-}
+pub(super) type Update = (u32, u64, Payload);
 
 impl<X: Defects> Array<X> {
     pub(super) fn action(&self) -> Option<Action> {
@@ -39,33 +24,35 @@ impl<X: Defects> Array<X> {
 
     /// Every readable member of a parity level's window has been read.
     pub(super) fn judge_rows(&mut self, key: Key) {
-        let chunk = u64::from(self.parity().chunk_sectors());
-        let roles = self.roles(self.windows[key].range.start / chunk);
-        let targets = self.targets();
         let missing = self.missing_cells(key);
         let held = self.held_for_others(key);
-        let stained = self.stained.first_overlap(self.windows[key].range.clone()).is_some();
-        let leans = missing.iter().any(|&slot| roles.data_index(slot).is_some());
-        let recovered = if stained && leans { None } else { self.recover_rows(key, &roles) };
-        let Some(recovered) = recovered else {
+        let parts = self.stripe_parts(&self.windows[key].range);
+        let cells = self.windows[key].cells.iter_mut();
+        let mut bufs: Vec<Option<Buf>> = cells.map(|cell| cell.buf.take()).collect();
+        let targets = self.targets();
+        if !parts.iter().all(|part| self.recover_part(part, &missing, &mut bufs)) {
             return self.window_is_lost(key, &targets, &missing, held);
-        };
+        }
+        let mended: Vec<u32> = missing
+            .iter()
+            .copied()
+            .filter(|slot| targets.contains(slot) || self.window_may_mend(key, *slot))
+            .collect();
+        let checks = !matches!(self.action(), Some(Action::Recover) | None);
         let mut updates: Vec<Update> = Vec::new();
-        for slot in missing {
-            let target = targets.contains(&slot);
-            if target || self.window_may_mend(key, slot) {
-                let contents = recovered.contents(&roles, slot);
-                let parity = roles.data_index(slot).is_none();
-                let contents = contents
-                    .filter(|_| !(parity && self.defects.has(Defect::RebuildForgetsParity)));
-                updates.extend(contents.map(|bytes| (slot, 0, Payload::from_slice(bytes))));
+        for part in &parts {
+            let rows = Rows::of(part, &missing, &bufs);
+            for &slot in &mended {
+                let forgotten =
+                    part.holds_parity(slot) && self.defects.has(Defect::RebuildForgetsParity);
+                let contents = rows.contents(slot).filter(|_| !forgotten);
+                updates.extend(contents.map(|bytes| (slot, part.skip, Payload::from_slice(bytes))));
+            }
+            if checks {
+                updates.extend(self.compare_rows(&rows));
             }
         }
-        let checks = !matches!(self.action(), Some(Action::Recover) | None);
-        if checks {
-            updates.extend(self.compare_rows(key, &roles, &recovered));
-        }
-        self.write_window(key, updates, held);
+        self.write_window(key, joined(updates), held);
     }
 
     /// Slots of a window without contents.
@@ -86,71 +73,41 @@ impl<X: Defects> Array<X> {
         matches!(self.members[member].state, State::InSync { .. }) && (medium || listed)
     }
 
-    /// All data of the window, recovered where it had to be; `None` if too much is lost.
-    fn recover_rows(&mut self, key: Key, roles: &Roles) -> Option<Rows> {
-        let k = self.parity().data_members();
-        let window = &mut self.windows[key];
-        let bytes = window.bytes();
-        let mut take = |slot: u32| window.cells[slot as usize].buf.take();
-        let mut lost = Vec::new();
-        let mut data: Vec<Buf> = Vec::with_capacity(k as usize);
-        for d in 0..k {
-            data.push(take(roles.data_slot(d)).unwrap_or_else(|| {
-                lost.push(Lost::Data(d as usize));
-                Buf::zeroed(bytes)
-            }));
+    /// Recovers the data that missing slots hold in a stripe, in place; false if too much is lost.
+    fn recover_part(&self, part: &Part, missing: &[u32], bufs: &mut [Option<Buf>]) -> bool {
+        let stained = self.stained.first_overlap(part.member_range()).is_some();
+        if stained && missing.iter().any(|&slot| !part.holds_parity(slot)) {
+            return false;
         }
-        let mut p = take(roles.p);
-        let mut q = roles.q.and_then(take);
-        let spent = lost.len();
         let guesses = matches!(self.action(), Some(Action::Check { .. }))
             && self.defects.has(Defect::ScrubTakesHolesForZeros);
-        if spent > 0 && !guesses && !are_zeros(&data, p.as_ref(), q.as_ref(), spent) {
-            let mut blocks: Vec<DataBlock<'_>> = data
-                .iter_mut()
-                .enumerate()
-                .map(|(d, buf)| DataBlock { exponent: roles.exponent(d as u32), bytes: buf })
-                .collect();
-            let mut stripe = Blocks { data: &mut blocks, p: p.as_deref_mut(), q: q.as_deref_mut() };
-            parity::recover(&mut stripe, &lost).ok()?;
-        }
-        let views: Vec<&[u8]> = data.iter().map(|buf| &**buf).collect();
-        let (new_p, new_q) = parity_of(&views, roles, bytes, true, roles.q.is_some());
-        // What was spent on recovering data proves nothing about itself.
-        let (read_p, read_q) = match spent {
-            0 => (p, q),
-            1 if p.is_some() => (None, q),
-            _ => (None, None),
-        };
-        Some(Rows { data, read_p, read_q, new_p: new_p.expect("asked for"), new_q, spent })
+        part.recover(missing, bufs, guesses)
     }
 
     /// Counts rows whose parity is wrong; what to write about it.
-    fn compare_rows(&mut self, key: Key, roles: &Roles, rows: &Rows) -> Vec<Update> {
+    fn compare_rows(&mut self, rows: &Rows<'_>) -> Vec<Update> {
         let action = self.action().expect("a pass runs");
         let locate =
             matches!(action, Action::Check { locate: true } | Action::Repair { locate: true });
-        let start = self.windows[key].range.start;
-        let wrong = rows.wrong(roles, locate);
         let mut updates = Vec::new();
-        for row in wrong {
+        for row in rows.wrong(locate) {
             let sectors = (row.bytes.len() as u64) / SECTOR_BYTES;
             if let Some(pass) = &mut self.pass {
                 pass.mismatch_sectors += sectors;
             }
             let culprit = row.one_culprit();
-            let skip = row.bytes.start as u64 / SECTOR_BYTES;
             if action != Action::Resync {
                 // In a resync differences are the rule, and there may be a great many.
-                self.events.push_back(Event::Mismatch { sector: start + skip, sectors, culprit });
+                let sector = rows.part.first + row.bytes.start as u64 / SECTOR_BYTES;
+                self.events.push_back(Event::Mismatch { sector, sectors, culprit });
             }
             match action {
-                Action::Repair { locate: true } => updates.extend(rows.mend_located(roles, &row)),
+                Action::Repair { locate: true } => updates.extend(rows.mend_located(&row)),
                 Action::Repair { locate: false } | Action::Resync => {
-                    updates.extend(rows.new_parity(roles, &row));
+                    updates.extend(rows.new_parity(&row));
                 }
                 Action::Check { .. } if self.defects.has(Defect::ScrubRewritesParity) => {
-                    updates.extend(rows.new_parity(roles, &row));
+                    updates.extend(rows.new_parity(&row));
                 }
                 Action::Check { .. } | Action::Recover => {}
             }
@@ -217,128 +174,20 @@ impl<X: Defects> Array<X> {
     }
 }
 
-/// A parity window with all its data.
-#[derive(Debug)]
-struct Rows {
-    data: Vec<Buf>,
-    /// Parity as read, where it still proves something.
-    read_p: Option<Buf>,
-    read_q: Option<Buf>,
-    /// Parity as the data says.
-    new_p: Buf,
-    new_q: Option<Buf>,
-    /// Data members that had to be recovered.
-    spent: usize,
-}
-
-impl Rows {
-    /// What a slot should hold.
-    fn contents(&self, roles: &Roles, slot: u32) -> Option<&[u8]> {
-        if slot == roles.p {
-            return Some(&self.new_p);
+/// The same updates, those that follow upon each other in one cell as one.
+fn joined(mut updates: Vec<Update>) -> Vec<Update> {
+    updates.sort_by_key(|(cell, skip, _)| (*cell, *skip));
+    let sectors = |data: &Payload| data.len() as u64 / SECTOR_BYTES;
+    let runs = updates.chunk_by(|(cell, skip, data), (next, follows, _)| {
+        cell == next && skip + sectors(data) == *follows
+    });
+    let join = |run: &[Update]| match run {
+        [one] => one.clone(),
+        _ => {
+            let parts = run.iter().map(|(.., data)| &data[..]);
+            let bytes = parts.clone().map(<[u8]>::len).sum();
+            (run[0].0, run[0].1, Payload::concat(bytes, parts))
         }
-        if Some(slot) == roles.q {
-            return self.new_q.as_deref();
-        }
-        roles.data_index(slot).map(|d| &*self.data[d as usize])
-    }
-
-    fn wrong(&self, roles: &Roles, locate: bool) -> Vec<WrongRow> {
-        let bytes = self.new_p.len();
-        let same = |read: &Option<Buf>, new: Option<&Buf>| {
-            read.is_none() || new.is_none() || read.as_ref() == new
-        };
-        if same(&self.read_p, Some(&self.new_p)) && same(&self.read_q, self.new_q.as_ref()) {
-            return Vec::new();
-        }
-        let differ = |read: &Option<Buf>, new: Option<&Buf>, range: &Range<usize>| match (read, new)
-        {
-            (Some(read), Some(new)) => read[range.clone()] != new[range.clone()],
-            _ => false,
-        };
-        let rows = (0..bytes).step_by(ROW_BYTES).map(|at| at..(at + ROW_BYTES).min(bytes));
-        rows.filter(|range| {
-            differ(&self.read_p, Some(&self.new_p), range)
-                || differ(&self.read_q, self.new_q.as_ref(), range)
-        })
-        .map(|bytes| {
-            let culprits = if locate { self.locate(roles, &bytes) } else { Vec::new() };
-            WrongRow { bytes, culprits }
-        })
-        .collect()
-    }
-
-    /// Which member each differing sector of a row points at (RAID6 with all members read).
-    fn locate(&self, roles: &Roles, row: &Range<usize>) -> Vec<(Range<usize>, Option<u32>)> {
-        let (Some(p), Some(q), 0) = (&self.read_p, &self.read_q, self.spent) else {
-            return Vec::new();
-        };
-        let mut found = Vec::new();
-        for at in row.clone().step_by(SECTOR_BYTES as usize) {
-            let sector = at..(at + SECTOR_BYTES as usize).min(row.end);
-            let data: Vec<(u32, &[u8])> = self
-                .data
-                .iter()
-                .enumerate()
-                .map(|(d, buf)| (roles.exponent(d as u32), &buf[sector.clone()]))
-                .collect();
-            let culprit = match parity::locate(&data, &p[sector.clone()], &q[sector.clone()]) {
-                Culprit::None => continue,
-                Culprit::Data(index) => Some(roles.data_slot(index as u32)),
-                Culprit::P => Some(roles.p),
-                Culprit::Q => roles.q,
-                Culprit::Many => None,
-            };
-            found.push((sector, culprit));
-        }
-        found
-    }
-
-    /// The parity that the row's data calls for.
-    fn new_parity(&self, roles: &Roles, row: &WrongRow) -> Vec<Update> {
-        let skip = row.bytes.start as u64 / SECTOR_BYTES;
-        let piece = |buf: &Buf| Payload::from_slice(&buf[row.bytes.clone()]);
-        let p = self.read_p.is_some().then(|| (roles.p, skip, piece(&self.new_p)));
-        let q = match (&self.read_q, &self.new_q, roles.q) {
-            (Some(_), Some(new), Some(slot)) => Some((slot, skip, piece(new))),
-            _ => None,
-        };
-        p.into_iter().chain(q).collect()
-    }
-
-    /// The contents the located members should have; sectors without one culprit stay.
-    fn mend_located(&self, roles: &Roles, row: &WrongRow) -> Vec<Update> {
-        let mut updates = Vec::new();
-        for (sector, culprit) in &row.culprits {
-            let Some(slot) = *culprit else { continue };
-            let skip = sector.start as u64 / SECTOR_BYTES;
-            let bytes = match roles.data_index(slot) {
-                None => self.contents(roles, slot).map(|bytes| bytes[sector.clone()].to_vec()),
-                Some(d) => self.solved_by_p(d as usize, sector),
-            };
-            updates.extend(bytes.map(|bytes| (slot, skip, Payload::from_slice(&bytes))));
-        }
-        updates
-    }
-
-    /// A data sector as P and the other data say it should be.
-    fn solved_by_p(&self, d: usize, sector: &Range<usize>) -> Option<Vec<u8>> {
-        let p = self.read_p.as_ref()?;
-        let others = self.data.iter().enumerate().filter(|(other, _)| *other != d);
-        let sources: Vec<&[u8]> = others
-            .map(|(_, buf)| &buf[sector.clone()])
-            .chain(std::iter::once(&p[sector.clone()]))
-            .collect();
-        let mut bytes = vec![0; sector.len()];
-        parity::xor(&mut bytes, &sources);
-        Some(bytes)
-    }
-}
-
-impl WrongRow {
-    /// The slot every differing sector of the row points at.
-    fn one_culprit(&self) -> Option<u32> {
-        let (_, first) = self.culprits.first()?;
-        self.culprits.iter().all(|(_, culprit)| culprit == first).then_some(*first)?
-    }
+    };
+    runs.map(join).collect()
 }

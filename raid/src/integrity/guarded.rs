@@ -49,6 +49,8 @@ pub(super) struct Guard {
     pub(super) versions: Rc<RefCell<Versions>>,
     pub(super) next_version: u64,
     regions: Regions,
+    /// When held regions were looked at last.
+    rests: u64,
     works: Slab<Work>,
     parts: Slab<Part>,
     /// Writes that wait for their regions.
@@ -120,6 +122,7 @@ impl<D: BlockDevice> Guarded<D> {
             versions,
             next_version: 1,
             regions: Regions::new(shape.blocks()),
+            rests: 0,
             works: Slab::new(),
             parts: Slab::new(),
             blocked: Vec::new(),
@@ -254,7 +257,9 @@ impl Guard {
     fn open_regions(&mut self) {
         if self.regions.is_held() {
             let versions = self.versions.borrow();
-            self.regions.close(|blocks| versions.is_busy(blocks));
+            if std::mem::replace(&mut self.rests, versions.rests()) < versions.rests() {
+                self.regions.close(|blocks| versions.is_busy(blocks));
+            }
         }
         let blocked = std::mem::take(&mut self.blocked);
         for key in blocked {

@@ -37,6 +37,16 @@ impl Bits {
         self.0[bit as usize / 64] &= !(1 << (bit % 64));
     }
 
+    /// Those that are set.
+    fn iter(self) -> impl Iterator<Item = u64> {
+        let some = |word: u64| (word != 0).then_some(word);
+        let of_word = move |(at, word): (u64, u64)| {
+            let rest = std::iter::successors(some(word), move |word| some(word & (word - 1)));
+            rest.map(move |word| at * 64 + u64::from(word.trailing_zeros()))
+        };
+        (0..).zip(self.0).flat_map(of_word)
+    }
+
     fn common(&self, other: &Self) -> Self {
         Self(std::array::from_fn(|word| self.0[word] & other.0[word]))
     }
@@ -159,9 +169,9 @@ impl Regions {
     /// Closes what a flush has covered and is no longer `busy` elsewhere.
     pub(super) fn close(&mut self, busy: impl Fn(Range<u64>) -> bool) {
         self.held = false;
-        for (number, region) in (0..).zip(&self.regions) {
-            let quiet = region.writes == 0 && region.last <= self.covered;
-            if !quiet || !self.wanted.has(number) {
+        for number in self.wanted.iter() {
+            let region = &self.regions[number as usize];
+            if region.writes > 0 || region.last > self.covered {
                 continue;
             }
             if busy(number * self.blocks_each..(number + 1) * self.blocks_each) {
@@ -216,6 +226,7 @@ mod tests {
         assert!(regions.write().is_some() && regions.write().is_none(), "one at a time");
         regions.written(true);
         assert!(regions.are_open(&(3..5)));
+        assert!(regions.wanted.iter().eq([3, 4]) && Bits([u64::MAX; WORDS]).iter().eq(0..BITS));
         let early = regions.time();
         regions.end(&(3..5));
         regions.flushed(early, |_| false);

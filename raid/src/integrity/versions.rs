@@ -11,6 +11,8 @@ pub(super) struct Versions {
     /// Writes on their way to a block, of all members together. Seals written meanwhile beside it
     /// speak of a version that is on no device yet.
     in_flight: BTreeMap<u64, u32>,
+    /// Counts blocks that came to rest.
+    rests: u64,
 }
 
 impl Versions {
@@ -36,8 +38,15 @@ impl Versions {
             *writes -= 1;
             if *writes == 0 {
                 self.in_flight.remove(&block);
+                self.rests += 1;
             }
         }
+    }
+
+    /// How many times a block has come to rest: as long as this does not change, what is busy stays
+    /// so.
+    pub(super) const fn rests(&self) -> u64 {
+        self.rests
     }
 
     /// Whether a write of any of these blocks is on its way on some member.

@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use holdfast_core::buf::Buf;
 use holdfast_core::rng::Rng;
 
 use super::medium::Medium;
@@ -26,7 +27,7 @@ struct Entry {
     number: u64,
     blocks: Range<u64>,
     /// What was there before; `None` for zeros.
-    old: Option<Box<[u8]>>,
+    old: Option<Buf>,
 }
 
 impl Entry {
@@ -45,7 +46,7 @@ impl Entry {
         }
         let at = (first - self.blocks.start) as usize * BLOCK;
         let bytes = at..at + (blocks.end - first) as usize * BLOCK;
-        let old = self.old.as_ref().map(|old| old[bytes].into());
+        let old = self.old.as_ref().map(|old| Buf::from_slice(&old[bytes]));
         Some(Self { number: self.number, blocks, old })
     }
 }

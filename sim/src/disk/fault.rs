@@ -38,6 +38,8 @@ pub(super) struct Defects {
     pub(super) silent: Option<Silent>,
     pub(super) latent: BTreeSet<u64>,
     pub(super) dead: BTreeSet<u64>,
+    /// Dead sectors that missed a write, until one lands.
+    pub(super) stale: BTreeSet<u64>,
     /// Sectors that hold what nobody meant to be there, until they are written.
     pub(super) unsound: BTreeSet<u64>,
     /// The same, also those that have been written since.
@@ -74,8 +76,10 @@ impl Defects {
         if !self.unsound.is_empty() {
             self.unsound.retain(|sector| !range.contains(sector));
         }
-        if !self.latent.is_empty() {
-            self.latent.retain(|sector| !range.contains(sector));
+        for set in [&mut self.latent, &mut self.stale] {
+            if !set.is_empty() {
+                set.retain(|sector| !range.contains(sector));
+            }
         }
     }
 }

@@ -60,15 +60,10 @@ impl Medium {
 
     /// Fills a buffer; it is left blank where nothing is.
     pub(super) fn fill(&self, sector: u64, buf: &mut Buf) {
-        if self.is_empty(sector, buf.len()) {
-            return buf.clear();
+        match self.copy(sector, (buf.len() / BLOCK) as u64) {
+            Some(copy) => *buf = copy,
+            None => buf.clear(),
         }
-        let zeros = Buf::zeroed(PAGE);
-        let held = |part: Part| match &self.pages[part.page] {
-            Some(page) => &page[part.inside],
-            None => &zeros[part.inside],
-        };
-        *buf = Buf::concat(buf.len(), parts(sector, buf.len()).map(held));
     }
 
     /// Whether so many bytes lie in pages of zeros.
@@ -95,10 +90,15 @@ impl Medium {
         }
         for part in parts(sector, bytes.len()) {
             let (page, from) = (&mut self.pages[part.page], &bytes[part.outside]);
-            if is_zero(from) {
-                clear(page, part.inside);
-            } else {
-                page.get_or_insert_with(|| Box::new([0; PAGE]))[part.inside].copy_from_slice(from);
+            match (page.as_mut(), <&[u8; PAGE]>::try_from(from)) {
+                _ if is_zero(from) => clear(page, part.inside),
+                (Some(page), _) => page[part.inside].copy_from_slice(from),
+                (None, Ok(whole)) => *page = Some(Box::new(*whole)),
+                (None, Err(_)) => {
+                    let mut fresh = Box::new([0; PAGE]);
+                    fresh[part.inside].copy_from_slice(from);
+                    *page = Some(fresh);
+                }
             }
         }
     }
@@ -111,14 +111,17 @@ impl Medium {
     }
 
     /// What sectors hold; `None` if that is zeros.
-    pub(super) fn copy(&self, sector: u64, sectors: u64) -> Option<Box<[u8]>> {
+    pub(super) fn copy(&self, sector: u64, sectors: u64) -> Option<Buf> {
         let bytes = sectors as usize * BLOCK;
         if self.is_empty(sector, bytes) {
             return None;
         }
-        let mut copy = vec![0; bytes].into_boxed_slice();
-        self.read(sector, &mut copy);
-        Some(copy)
+        let zeros = Buf::zeroed(PAGE);
+        let held = |part: Part| match &self.pages[part.page] {
+            Some(page) => &page[part.inside],
+            None => &zeros[part.inside],
+        };
+        Some(Buf::concat(bytes, parts(sector, bytes).map(held)))
     }
 
     /// The page that begins at a sector; `None` if it holds zeros.
@@ -179,7 +182,7 @@ mod tests {
             assert!(medium.bytes() == plain);
             let copy = medium.copy(sector, sectors);
             let held = &plain[sector as usize * BLOCK..(sector + sectors) as usize * BLOCK];
-            assert!(copy.map_or_else(|| is_zero_all(held), |copy| *copy == *held));
+            assert!(copy.map_or_else(|| is_zero_all(held), |copy| copy[..] == *held));
         }
     }
 

@@ -21,6 +21,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use holdfast_core::block::{BlockDevice, Completions, Durability, Fault, Geometry, Op, Request};
+use holdfast_core::buf::Buf;
 use holdfast_core::rng::Rng;
 use holdfast_core::time::{Duration, Instant};
 
@@ -119,7 +120,7 @@ impl SimDisk {
     }
 
     /// What sectors hold; `None` if that is zeros.
-    pub fn peek(&self, sector: u64, sectors: u64) -> Option<Box<[u8]>> {
+    pub fn peek(&self, sector: u64, sectors: u64) -> Option<Buf> {
         self.medium.copy(sector, sectors)
     }
 
@@ -148,14 +149,21 @@ impl SimDisk {
         self.missed
     }
 
-    /// Sectors that cannot be read, though the disk answers.
-    pub fn bad_sectors(&self) -> impl Iterator<Item = u64> {
-        self.defects.latent.iter().chain(&self.defects.dead).copied()
+    /// Whether it takes writes at all, apart from single sectors.
+    pub const fn takes_writes(&self) -> bool {
+        !self.defects.gone && !self.defects.read_only && !self.defects.full
     }
 
-    /// Whether some sector cannot be read.
+    /// Sectors that cannot be read, though the disk answers, or must not be: they have missed a write
+    /// while they were dead.
+    pub fn bad_sectors(&self) -> impl Iterator<Item = u64> {
+        let Defects { latent, dead, stale, .. } = &self.defects;
+        latent.iter().chain(dead).chain(stale).copied()
+    }
+
+    /// Whether some sector cannot or must not be read.
     pub fn has_bad_sectors(&self) -> bool {
-        !self.defects.latent.is_empty() || !self.defects.dead.is_empty()
+        self.bad_sectors().next().is_some()
     }
 
     /// Sectors that hold what nobody meant to be there.
@@ -259,12 +267,14 @@ impl SimDisk {
         });
     }
 
-    /// Ends every fault that time or a technician can end; what is on the medium stays as it is.
+    /// Ends every fault that time or a technician can end; what is on the medium stays as it is:
+    /// dead sectors hold again what they held when they died.
     pub fn repair(&mut self) {
         self.release();
-        let Defects { gone, latent, unsound, once_unsound, struck, .. } =
+        let Defects { gone, latent, stale, unsound, once_unsound, struck, .. } =
             std::mem::take(&mut self.defects);
-        let left = Defects { gone, latent, unsound, once_unsound, struck, ..Defects::default() };
+        let left =
+            Defects { gone, latent, stale, unsound, once_unsound, struck, ..Defects::default() };
         self.defects = Defects { slowness: 1, ..left };
     }
 
@@ -335,8 +345,9 @@ impl SimDisk {
     }
 
     fn write(&mut self, sector: u64, data: Option<&[u8]>, sectors: u64) -> Result<(), Fault> {
-        let range = sector..sector + sectors;
-        let dead = self.defects.dead.range(range).next().is_some();
+        let dead: Vec<u64> = self.defects.dead.range(sector..sector + sectors).copied().collect();
+        self.defects.stale.extend(&dead);
+        let dead = !dead.is_empty();
         let silent = match sector >= self.data_offset {
             true => self.defects.silent.take(),
             false => None,

@@ -47,7 +47,6 @@ impl<X: Defects> Run<'_, X> {
             }
         }
         self.flying.clear();
-        self.places.clear();
         self.ledger.crash(crash);
         self.damage.put_at_risk(&doubt);
         if self.lying && crash == Crash::PowerCut {
@@ -144,6 +143,7 @@ impl<X: Defects> Run<'_, X> {
             format!("= assembled: resync from {:?}, members {members:?}", status.resync_from)
         });
         self.array = Some(Assembled::new(array, disks));
+        self.overdrawn = false;
         // What was hit while the layer came up may have been believed, too.
         self.layer_goes_down();
         let claims = self.claims();

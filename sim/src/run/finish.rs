@@ -66,11 +66,14 @@ impl<X: Defects> Run<'_, X> {
     fn become_whole(&mut self) -> Step {
         let redundant = self.script.setup.level.is_redundant();
         for _ in 0..self.script.setup.members {
-            let missing = self.claims().servers.iter().filter(|s| s.is_none()).count();
+            let missing = self.claims().missing();
             if missing == 0 || !redundant {
                 break;
             }
-            for _ in 0..missing {
+            // An array that has given up uses no spare; it is not to be buried in them.
+            let spare = |m: &&MemberStatus| m.state == MemberState::Spare;
+            let spares = self.array().status().members.iter().filter(spare).count();
+            for _ in spares..missing {
                 self.add_disk()?;
             }
             self.settle()?;
@@ -152,7 +155,7 @@ impl<X: Defects> Run<'_, X> {
     }
 
     fn judge_members(&mut self) -> Step {
-        if self.damage.is_exceeded() || self.silenced {
+        if self.may_have_given_up() || self.silenced {
             return Ok(());
         }
         let claims = self.claims();
@@ -189,7 +192,7 @@ impl<X: Defects> Run<'_, X> {
         let array = self.array.take().expect("it has just stopped");
         let mut disks: Vec<SimDisk> =
             array.into_devices().into_iter().map(Guarded::into_inner).collect();
-        if self.damage.is_exceeded() {
+        if self.may_have_given_up() {
             // An array that has given up flushes nothing: what was in flight is so once more.
             let mut doubt = RowSet::none(self.rows.count());
             self.ledger.rows_in_doubt(&self.rows, Crash::PowerCut, &mut doubt);

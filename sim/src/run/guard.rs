@@ -12,6 +12,7 @@ use holdfast_raid::layout::Place;
 use holdfast_raid::status::MemberState;
 
 use super::Run;
+use crate::damage::Claims;
 use crate::disk::SimDisk;
 use crate::script::Act;
 use crate::table::schemes::{Partial, Verdict, expected};
@@ -61,24 +62,24 @@ impl<X: Defects> Run<'_, X> {
         }
     }
 
-    /// Silent faults strike when something is written; what is lost has to be looked at then.
-    pub(super) fn notice_silent_faults(&mut self) {
+    /// Silent faults strike when something is written; what is lost has to be looked at then, by
+    /// what the array held before and by what it holds now: it may have gone on without a pause.
+    pub(super) fn notice_silent_faults(&mut self, before: &Claims) {
         self.struck = 0;
-        if !self.lurking {
-            return;
-        }
         for disk in 0..self.disks() {
             self.struck += usize::from(self.disk_mut(disk).take_struck());
         }
         if self.struck > 0 {
+            self.missing = before.missing().max(self.claims().missing());
+            let array = self.array.as_ref().expect("an array runs");
+            self.damage.assess(before, array);
             self.reassess();
         }
     }
 
     /// Whether what has been struck just now, with what is missing, is more than rows bear.
     pub(super) fn is_struck_too_hard(&self) -> bool {
-        let missing = self.claims().servers.iter().filter(|server| server.is_none()).count();
-        self.struck > 0 && self.struck + missing > self.rows.tolerance() as usize
+        self.struck > 0 && self.struck + self.missing > self.rows.tolerance() as usize
     }
 
     /// The layer goes down. Rows hit by a silent fault since it came up may be believed as they

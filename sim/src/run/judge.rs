@@ -1,5 +1,7 @@
 //! What is lost and what is not, and whether the array's own reports are in order.
 
+use std::collections::BTreeSet;
+
 use holdfast_raid::{Action, Defects, Event};
 
 use super::{Mark, Oracle, Run, Step};
@@ -21,6 +23,18 @@ impl<X: Defects> Run<'_, X> {
         if !torn.is_empty() {
             self.ledger.forget_seen(&self.rows, torn);
         }
+        // A member being rebuilt has some rows, but when another goes it counts as missing: the array
+        // may give up although every row could still be had.
+        let recorded = claims.on_record(&BTreeSet::new());
+        if !self.within() && recorded != claims {
+            let none = RowSet::none(self.rows.count());
+            self.overdrawn |= self.exceeds(&recorded, &[], &none);
+        }
+    }
+
+    /// Whether so much is lost that the array may take no more writes.
+    pub(super) const fn may_have_given_up(&self) -> bool {
+        self.damage.is_exceeded() || self.overdrawn
     }
 
     /// Whether more would be lost than the array bears.
@@ -33,7 +47,7 @@ impl<X: Defects> Run<'_, X> {
         self.tell(|| format!("  {event:?}"));
         match event {
             Event::MemberFailed { member, reason, .. } => {
-                let degraded = self.claims().servers.iter().filter(|s| s.is_none()).count() > 1;
+                let degraded = self.claims().missing() > 1;
                 self.marks.meet(if degraded { Mark::SecondFailure } else { Mark::MemberFailed });
                 // One write that a replacement does not take is reason enough: nobody needs it.
                 let needless = self.twins.remove(member) && self.disk(*member).has_bad_sectors();

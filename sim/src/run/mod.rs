@@ -40,8 +40,11 @@ use crate::rows::{RowSet, Rows};
 use crate::script::{Line, Mode, Script};
 use crate::world::VirtualClock;
 
-/// Polls after which something that has not come never will.
-const PATIENCE: u32 = 100_000;
+/// Polls after which something that has not come never will, beside those that passes are granted.
+const PATIENCE: u64 = 100_000;
+
+/// Polls that passes over everything may take for each page of the members, all of them together.
+const POLLS_PER_PAGE: u64 = 16;
 
 /// Why a run does not go on.
 #[derive(Debug)]
@@ -123,9 +126,8 @@ struct Run<'s, X: Defects> {
     rows: Rows,
     ledger: Ledger,
     damage: Damage,
-    flying: BTreeMap<u64, Flight>,
-    /// First sectors of what is flying.
-    places: BTreeMap<u64, u64>,
+    /// What is on its way, and its first sector.
+    flying: BTreeMap<u64, (Flight, u64)>,
     next_tag: u64,
     versions: u32,
     /// Disks that had a fault for which a member may be taken out of service.
@@ -133,13 +135,17 @@ struct Run<'s, X: Defects> {
     stuck: BTreeSet<usize>,
     /// A device had no room: writes may fail.
     room_is_short: bool,
+    /// More has gone than the array bears without what is being rebuilt: it may have given up.
+    overdrawn: bool,
     /// Wrong data may be anywhere: something silent was done.
     silenced: bool,
     lying: bool,
     /// A silent fault that a guard will notice is yet to strike.
     lurking: bool,
-    /// Disks that one has struck just now: it may be healed again before anybody looks.
+    /// Disks that one has struck just now, and slots that were missing then: both may be healed again
+    /// before anybody looks.
     struck: usize,
+    missing: usize,
     cut: Option<(Crash, u64)>,
     /// Counts assemblies.
     life: u32,
@@ -186,16 +192,17 @@ impl<'s, X: Defects> Run<'s, X> {
             damage,
             rows,
             flying: BTreeMap::new(),
-            places: BTreeMap::new(),
             next_tag: 0,
             versions: 0,
             excused: vec![false; disks],
             stuck: BTreeSet::new(),
             room_is_short: false,
+            overdrawn: false,
             silenced: false,
             lying: false,
             lurking: false,
             struck: 0,
+            missing: 0,
             cut: None,
             life: 0,
             line: 0,
@@ -257,8 +264,11 @@ impl<'s, X: Defects> Run<'s, X> {
     fn poll(&mut self) -> Step {
         let now = self.clock.time();
         let mut answers = std::mem::take(&mut self.answers);
+        let before = self.lurking.then(|| self.claims());
         self.array().poll(now, &mut answers);
-        self.notice_silent_faults();
+        if let Some(before) = before {
+            self.notice_silent_faults(&before);
+        }
         if self.array().array().is_recorded() {
             self.fresh.clear();
             self.renewed();
@@ -267,8 +277,7 @@ impl<'s, X: Defects> Run<'s, X> {
             self.reported(&event)?;
         }
         for done in answers.drain(..) {
-            let sector = self.places.remove(&done.tag.0);
-            self.answered(done, sector)?;
+            self.answered(done)?;
         }
         self.answers = answers;
         if self.pulse.is_out() {
@@ -290,7 +299,7 @@ impl<'s, X: Defects> Run<'s, X> {
     }
 
     fn pump_until(&mut self, until: Instant) -> Step {
-        for _ in 0..PATIENCE {
+        for _ in 0..self.patience() {
             self.poll()?;
             match self.array().poll_at().filter(|&at| at < until) {
                 Some(at) => self.clock.wait(Some(at)),
@@ -303,9 +312,16 @@ impl<'s, X: Defects> Run<'s, X> {
         self.violation(Oracle::Honesty, "time does not pass".to_owned())
     }
 
+    /// Polls after which something that has not come never will. A throttled pass over many small
+    /// chunks goes on for a long time, a few polls for each, and may follow upon another.
+    const fn patience(&self) -> u64 {
+        let setup = &self.script.setup;
+        PATIENCE + setup.disk_sectors / 8 * setup.members as u64 * POLLS_PER_PAGE
+    }
+
     /// Pumps until `done` says so.
     fn pump_while(&mut self, what: &str, busy: impl Fn(&mut Self) -> bool) -> Step {
-        for _ in 0..PATIENCE {
+        for _ in 0..self.patience() {
             self.poll()?;
             if !busy(self) {
                 return Ok(());

@@ -1,5 +1,7 @@
 //! The acts of a script, one by one.
 
+use std::collections::BTreeSet;
+
 use holdfast_core::block::BlockDevice;
 use holdfast_core::time::Clock;
 use holdfast_raid::array::AddMember;
@@ -58,7 +60,7 @@ impl<X: Defects> Run<'_, X> {
         let mut disks: Vec<SimDisk> =
             array.into_devices().into_iter().map(Guarded::into_inner).collect();
         self.let_strays_land(&mut disks);
-        if !self.damage.is_exceeded() {
+        if !self.may_have_given_up() {
             self.ledger.flushed_all();
         }
         self.life += 1;
@@ -135,7 +137,7 @@ impl<X: Defects> Run<'_, X> {
                 let disk = disk % self.disks();
                 if self.disk(disk).is_gone() {
                     self.disk_mut(disk).come_back();
-                    if !self.disk(disk).has_missed() {
+                    if !self.disk(disk).has_missed() && self.disk(disk).takes_writes() {
                         self.damage.regain(disk);
                     }
                 }
@@ -238,7 +240,8 @@ impl<X: Defects> Run<'_, X> {
         if !self.within() {
             return false;
         }
-        let claims = self.claims();
+        // What is being rebuilt stands in for nobody whom the array could then spare.
+        let claims = self.claims().on_record(&BTreeSet::new());
         let none = RowSet::none(self.rows.count());
         let blows: Vec<Blow> = disks.iter().map(|disk| Blow::whole(*disk)).collect();
         let spared = self.exceeds(&claims, &blows, &none);

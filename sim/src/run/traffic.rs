@@ -18,8 +18,7 @@ impl<X: Defects> Run<'_, X> {
             let life = self.life;
             match self.array().submit(request) {
                 Ok(()) => {
-                    self.flying.insert(tag, flight);
-                    self.places.insert(tag, sector);
+                    self.flying.insert(tag, (flight, sector));
                     return Ok(());
                 }
                 Err(back) => request = back,
@@ -76,24 +75,21 @@ impl<X: Defects> Run<'_, X> {
         self.submit(0, Op::Flush, Flight::Flush(id))
     }
 
-    pub(super) fn answered(&mut self, done: Completion, sector: Option<u64>) -> Step {
-        let Some(flight) = self.flying.remove(&done.tag.0) else {
+    pub(super) fn answered(&mut self, done: Completion) -> Step {
+        let Some((flight, sector)) = self.flying.remove(&done.tag.0) else {
             return self.violation(Oracle::Honesty, format!("{:?} is answered twice", done.tag));
         };
         self.pulse.fold(done.tag.0 << 8 ^ u64::from(done.result.is_ok()));
-        self.tell(|| format!("  {:?} at {sector:?}: {:?}", flight, done.result));
+        self.tell(|| format!("  {:?} at {sector}: {:?}", flight, done.result));
         match (flight, done.op) {
-            (Flight::Read { asked }, Op::Read(buf)) => {
-                let sector = sector.expect("a read has a place");
-                match done.result {
-                    Ok(()) => self.check_read(sector, &buf, asked),
-                    Err(fault) => {
-                        let sectors = (buf.len() / SECTOR) as u64;
-                        let what = || format!("read of {sectors} at {sector} answers {fault}");
-                        self.check_error(sector..sector + sectors, false, what)
-                    }
+            (Flight::Read { asked }, Op::Read(buf)) => match done.result {
+                Ok(()) => self.check_read(sector, &buf, asked),
+                Err(fault) => {
+                    let sectors = (buf.len() / SECTOR) as u64;
+                    let what = || format!("read of {sectors} at {sector} answers {fault}");
+                    self.check_error(sector..sector + sectors, false, what)
                 }
-            }
+            },
             (Flight::Write(id), op) => {
                 // Parity levels forget whole stripes only: anywhere else the old data stays.
                 let perhaps = matches!(op, Op::Discard(_)) && self.rows.has_parity();
@@ -101,7 +97,6 @@ impl<X: Defects> Run<'_, X> {
                 let Err(fault) = done.result else { return Ok(()) };
                 self.ledger.rows_of(id, &self.rows, self.damage.stained());
                 self.reassess();
-                let sector = sector.expect("a write has a place");
                 let sectors = op.sectors();
                 let what = || format!("write of {sectors} at {sector} answers {fault}");
                 self.check_error(sector..sector + sectors, true, what)
@@ -111,7 +106,7 @@ impl<X: Defects> Run<'_, X> {
                     self.ledger.answer_flush(id);
                     Ok(())
                 }
-                Err(_) if self.damage.is_exceeded() || self.room_is_short => Ok(()),
+                Err(_) if self.may_have_given_up() || self.room_is_short => Ok(()),
                 Err(fault) => self.violation(Oracle::Needless, format!("a flush answers {fault}")),
             },
             (Flight::Read { .. }, op) => {
@@ -169,7 +164,7 @@ impl<X: Defects> Run<'_, X> {
         what: impl FnOnce() -> String,
     ) -> Step {
         let excused = |sector| self.damage.expect(self.rows.of(sector)) != Expect::MustOk;
-        let broken = self.damage.is_exceeded();
+        let broken = self.may_have_given_up();
         let lost = range.clone().any(excused);
         if lost || self.is_struck_too_hard() || write && (broken || self.room_is_short) {
             self.marks.meet(Mark::HonestError);

@@ -38,10 +38,13 @@ pub fn recipe(setup: &Setup) -> Recipe {
 /// How the array of a script behaves.
 pub(super) fn config(script: &Script) -> Config {
     let (deadline, pace) = (script.weather.deadline_ms, script.weather.pace);
+    let setup = &script.setup;
+    // A pass should take many windows, two of them at a time.
+    let window_sectors = (setup.disk_sectors / 128).clamp(8, 128);
     Config {
         // A member with many bad sectors may fail; within tolerance that would be one too many.
         max_read_errors: if script.weather.mode == Mode::Within { u32::MAX } else { 20 },
-        sync_window_bytes: 64 << 10,
+        sync_window_bytes: 2 * window_sectors * setup.members as u64 * SECTOR as u64,
         sync_speed_min: u64::from(pace.busy) << 10,
         sync_speed_max: u64::from(pace.idle) << 10,
         member_deadline: (deadline > 0).then(|| Duration::from_millis(deadline)),

@@ -76,9 +76,9 @@ fn an_idle_array_rebuilds_at_the_maximum_and_a_busy_one_at_the_minimum() {
         }
         (rig.now() - began).as_secs_f64()
     };
-    // 512 KiB at 512 and at 64 KiB a second.
+    // 512 KiB at 512 and at 64 KiB a second, in windows of 64 KiB; nobody waits after the last one.
     assert!((0.9..1.3).contains(&seconds(false)), "{}", seconds(false));
-    assert!((7.5..9.0).contains(&seconds(true)), "{}", seconds(true));
+    assert!((7.0..9.0).contains(&seconds(true)), "{}", seconds(true));
 }
 
 #[test]
