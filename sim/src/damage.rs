@@ -102,6 +102,12 @@ impl Blow {
     pub const fn whole(disk: usize) -> Self {
         Self { disk, sectors: 0..u64::MAX }
     }
+
+    /// What a silent fault at a sector of a disk costs its member, if a guard tells of it.
+    pub fn at(disk: usize, member: &Guarded<SimDisk>, sector: u64) -> Option<Self> {
+        let sectors = member.is_guarded().then(|| beneath(member.shape(), sector))??;
+        Some(Self { disk, sectors })
+    }
 }
 
 /// The same sectors in ranges that ascend and do not meet.
@@ -270,18 +276,20 @@ impl Damage {
         claims.servers.iter().map(of_slot).collect()
     }
 
-    /// Looks at every row and notes what is exceeded, wild and torn; the torn ones.
+    /// Looks at every row, as things are and after these blows, and notes what is exceeded, wild and
+    /// torn; the torn ones.
     pub fn assess<X: Defects>(
         &mut self,
         claims: &Claims,
+        more: &[Blow],
         array: &Assembled<Guarded<SimDisk>, X>,
     ) -> &RowSet {
         self.torn = RowSet::none(self.rows.count());
-        if !self.may_have_losses(claims, array) {
+        if more.is_empty() && !self.may_have_losses(claims, array) {
             return &self.torn;
         }
         let (tolerance, parity) = (self.rows.tolerance(), self.rows.has_parity());
-        let lost = self.lost_ranges(claims, &[], array);
+        let lost = self.lost_ranges(claims, more, array);
         for (rows, losses) in self.rows.losses(&lost) {
             if losses > tolerance {
                 self.exceeded.insert_range(rows.clone());

@@ -556,7 +556,8 @@ impl<X: Defects> Array<X> {
         let (start, end) = (piece.sector, piece.sector + piece.sectors);
         let full = piece.copies.iter().any(|c| c.state == CopyState::Failed(Fault::Full));
         let faultless = piece.copies.iter().all(|copy| copy.state == CopyState::Done);
-        let held = self.holds(key) && (faultless || self.list_missed_copies(key));
+        let held = self.holds(key)
+            && (faultless || !self.a_lost_copy_missed_it(key) && self.list_missed_copies(key));
         let result = match () {
             () if full => Err(Fault::Full),
             () if held => Ok(()),
@@ -587,6 +588,15 @@ impl<X: Defects> Array<X> {
         }
         self.end_write(start, end);
         self.finish_piece(key, result);
+    }
+
+    /// A member that counts as lost is in no metadata: should it come back, nothing tells that it has
+    /// not got this.
+    fn a_lost_copy_missed_it(&self, key: Key) -> bool {
+        let lost =
+            |slot: u32| self.slots[slot as usize].is_some_and(|member| self.members[member].lost);
+        let missed = |copy: &Copy| copy.state != CopyState::Done && lost(copy.place.slot);
+        self.pieces[key].copies.iter().any(missed)
     }
 
     /// What a member in service has missed, because it could not be spared or has no room, must not

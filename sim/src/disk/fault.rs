@@ -44,8 +44,8 @@ pub(super) struct Defects {
     pub(super) unsound: BTreeSet<u64>,
     /// The same, also those that have been written since.
     pub(super) once_unsound: BTreeSet<u64>,
-    /// A silent fault has struck and nobody has asked.
-    pub(super) struck: bool,
+    /// Those that silent faults have struck since somebody asked.
+    pub(super) struck: BTreeSet<u64>,
 }
 
 impl Defects {
@@ -67,8 +67,8 @@ impl Defects {
     /// These sectors hold what nobody meant to be there.
     pub(super) fn spoil(&mut self, range: Range<u64>) {
         self.unsound.extend(range.clone());
-        self.once_unsound.extend(range);
-        self.struck = true;
+        self.once_unsound.extend(range.clone());
+        self.struck.extend(range);
     }
 
     /// Sectors that were written can be read again, and are what was meant.

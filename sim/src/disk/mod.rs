@@ -17,6 +17,7 @@ mod medium;
 mod pulse;
 mod queue;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -176,9 +177,9 @@ impl SimDisk {
         !self.defects.unsound.is_empty()
     }
 
-    /// Whether a silent fault has struck since the last call.
-    pub const fn take_struck(&mut self) -> bool {
-        std::mem::replace(&mut self.defects.struck, false)
+    /// Sectors that silent faults have struck since the last call.
+    pub fn take_struck(&mut self) -> BTreeSet<u64> {
+        std::mem::take(&mut self.defects.struck)
     }
 
     /// Sectors that were not what they were meant to be at some time since the last call.

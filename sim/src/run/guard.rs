@@ -12,7 +12,7 @@ use holdfast_raid::layout::Place;
 use holdfast_raid::status::MemberState;
 
 use super::Run;
-use crate::damage::Claims;
+use crate::damage::{Blow, Claims};
 use crate::disk::SimDisk;
 use crate::script::Act;
 use crate::table::schemes::{Partial, Verdict, expected};
@@ -66,13 +66,18 @@ impl<X: Defects> Run<'_, X> {
     /// what the array held before and by what it holds now: it may have gone on without a pause.
     pub(super) fn notice_silent_faults(&mut self, before: &Claims) {
         self.struck = 0;
+        let mut blows = Vec::new();
         for disk in 0..self.disks() {
-            self.struck += usize::from(self.disk_mut(disk).take_struck());
+            let sectors = self.disk_mut(disk).take_struck();
+            self.struck += usize::from(!sectors.is_empty());
+            let member = self.array().device(disk);
+            blows.extend(sectors.into_iter().filter_map(|sector| Blow::at(disk, member, sector)));
         }
         if self.struck > 0 {
             self.missing = before.missing().max(self.claims().missing());
             let array = self.array.as_ref().expect("an array runs");
-            self.damage.assess(before, array);
+            // Some may have been healed since, from what then stood in their rows.
+            self.damage.assess(before, &blows, array);
             self.reassess();
         }
     }

@@ -19,7 +19,7 @@ impl<X: Defects> Run<'_, X> {
     pub(super) fn reassess(&mut self) {
         let claims = self.claims();
         let array = self.array.as_ref().expect("an array runs");
-        let torn = self.damage.assess(&claims, array);
+        let torn = self.damage.assess(&claims, &[], array);
         if !torn.is_empty() {
             self.ledger.forget_seen(&self.rows, torn);
         }
