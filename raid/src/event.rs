@@ -161,6 +161,9 @@ pub enum FailReason {
     TooManyReadErrors,
     /// A write was not answered by its deadline.
     Deadline,
+    /// Some of what it was to be filled with is nowhere to be had, and its bad-block log has no room
+    /// to say so, or it has none.
+    Unlisted,
 }
 
 impl std::fmt::Display for FailReason {
@@ -173,6 +176,9 @@ impl std::fmt::Display for FailReason {
             Self::Metadata(fault) => write!(f, "metadata could not be written: {fault}"),
             Self::TooManyReadErrors => f.write_str("too many read errors"),
             Self::Deadline => f.write_str("write not answered by its deadline"),
+            Self::Unlisted => f.write_str(
+                "some of its data is nowhere to be had, which its log of bad blocks cannot take",
+            ),
         }
     }
 }

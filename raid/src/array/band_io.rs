@@ -153,7 +153,8 @@ impl<X: Defects> Array<X> {
             |cell: &Cell| !matches!(cell.state, CellState::Bad(_) | CellState::Unwritten(_));
         let faultless = band.cells.iter().all(settled);
         let full = band.cells.iter().any(|c| c.state == CellState::Unwritten(Fault::Full));
-        let holds = faultless || self.level_holds(key);
+        let unrecorded = self.a_lost_member_missed_it(key);
+        let holds = !unrecorded && (faultless || self.level_holds(key));
         // Where the others have all of it, what missed it is told apart from them, and parity goes
         // on to stand in for whatever else cannot be read. Where they have not, parity is wrong;
         // as long as every data member is there itself that harms nobody until the resync.
@@ -161,7 +162,7 @@ impl<X: Defects> Array<X> {
         let listed = lists && self.list_missed_rows(key);
         let result = match () {
             () if full => Err(Fault::Full),
-            () if faultless || holds && listed => Ok(()),
+            () if holds && (faultless || listed) => Ok(()),
             () => Err(self.unwritten_fault(key)),
         };
         // What a missing member missed must be on record before the answer.
@@ -189,6 +190,22 @@ impl<X: Defects> Array<X> {
         }
         self.end_write_of(key);
         self.finish_band(key, result);
+    }
+
+    /// A member that counts as lost is in no metadata: should it come back, nothing tells that it has
+    /// not got this.
+    fn a_lost_member_missed_it(&self, key: Key) -> bool {
+        let band = &self.bands[key];
+        let roles = self.roles(band.stripe);
+        let lost =
+            |slot: u32| self.slots[slot as usize].is_some_and(|member| self.members[member].lost);
+        let changes = |slot: u32| match (&band.work, roles.data_index(slot)) {
+            (Work::Write { data, .. }, Some(d)) => data[d as usize].is_some(),
+            _ => true,
+        };
+        let written = |slot: u32| matches!(band.cells[slot as usize].state, CellState::Written);
+        let slots = 0..self.slots.len() as u32;
+        slots.into_iter().any(|slot| lost(slot) && changes(slot) && !written(slot))
     }
 
     /// Whether some data of the rows can only be had from parity. Where every data member is there

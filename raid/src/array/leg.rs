@@ -423,9 +423,11 @@ impl<X: Defects> Array<X> {
     }
 
     fn cannot_spare(&mut self, member: usize, slot: u32, reason: FailReason) {
-        use FailReason::{Deadline, Flush, Metadata, Read, Requested, TooManyReadErrors, Write};
+        use FailReason::{
+            Deadline, Flush, Metadata, Read, Requested, TooManyReadErrors, Unlisted, Write,
+        };
         let gone = match reason {
-            Requested | TooManyReadErrors | Deadline => false,
+            Requested | TooManyReadErrors | Deadline | Unlisted => false,
             Write(fault) | Read(fault) | Flush(fault) | Metadata(fault) => {
                 matches!(fault, Fault::Gone | Fault::Transport | Fault::Timeout)
             }

@@ -19,7 +19,7 @@ use super::locks::Mode;
 use super::window_io::Update;
 use super::{Array, BLOCK_SECTORS, Defects, State, Unit};
 use crate::defects::Defect;
-use crate::event::Event;
+use crate::event::{Event, FailReason};
 use crate::layout::Layout;
 use crate::sync::Action;
 
@@ -440,7 +440,7 @@ impl<X: Defects> Array<X> {
             };
             let start = self.members[member].data_offset() + sector;
             if !self.record_bad(member, start..start + sectors) {
-                self.fail(member, crate::event::FailReason::Write(Fault::Medium));
+                self.fail(member, FailReason::Unlisted);
             }
         }
         self.write_window(key, Vec::new(), held);

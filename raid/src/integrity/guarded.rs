@@ -263,7 +263,7 @@ impl Guard {
         }
         let blocked = std::mem::take(&mut self.blocked);
         for key in blocked {
-            if self.regions.are_open(&self.works[key].step) {
+            if self.regions.are_open(&self.works[key].step) && !self.meets_another(key) {
                 let images = self.seal_units(key);
                 self.write_units(key, images, 1);
             } else {
@@ -275,6 +275,17 @@ impl Guard {
             let op = Op::Write(Payload::from_slice(&bits.emit()), Durability::Fua);
             self.outbox.push_back(Request::new(Tag(part.to_bits()), MAP_SECTOR, op));
         }
+    }
+
+    /// Whether another write to the same blocks is to be read back first: it would find this one.
+    fn meets_another(&self, key: Key) -> bool {
+        let step = &self.works[key].step;
+        let under_way = |work: &Work| {
+            matches!(work.phase, Phase::Writing { .. } | Phase::ReadingBack { .. })
+                && work.step.start < step.end
+                && step.start < work.step.end
+        };
+        self.scheme.reads_back() && self.works.iter().any(|(_, work)| under_way(work))
     }
 
     /// The units of a step, with fresh seals.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_raid::{Action, Defects, Event};
+use holdfast_raid::{Action, Defects, Event, FailReason};
 
 use super::{Mark, Oracle, Run, Step};
 use crate::damage::{Blow, Claims};
@@ -49,9 +49,13 @@ impl<X: Defects> Run<'_, X> {
             Event::MemberFailed { member, reason, .. } => {
                 let degraded = self.claims().missing() > 1;
                 self.marks.meet(if degraded { Mark::SecondFailure } else { Mark::MemberFailed });
-                // One write that a replacement does not take is reason enough: nobody needs it.
-                let needless = self.twins.remove(member) && self.disk(*member).has_bad_sectors();
-                if !self.excused[*member] && !needless {
+                // One write that a replacement does not take is reason enough: nobody needs it. Nor
+                // can a member be filled with what is lost, if that cannot be listed.
+                let twin = self.twins.remove(member);
+                let unlisted = *reason == FailReason::Unlisted;
+                let fair = twin && (unlisted || self.disk(*member).has_bad_sectors())
+                    || unlisted && self.damage.is_exceeded();
+                if !self.excused[*member] && !fair {
                     let detail = format!("disk {member} is taken out: {reason}");
                     return self.violation(Oracle::Needless, detail);
                 }
