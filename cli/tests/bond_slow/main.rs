@@ -2,7 +2,7 @@
 //! interfaces, and the scenarios of the Linux kernel's own bonding selftests, on our driver.
 //!
 //! ```text
-//! cargo test -p holdfast-cli --test bond_slow                # everything, some three minutes
+//! cargo test -p holdfast-cli --test bond_slow                # everything, some four minutes
 //! cargo test -p holdfast-cli --test bond_slow -- prio lacp   # what has one of these words
 //! ```
 //!
@@ -14,10 +14,14 @@
 mod common;
 #[path = "../network/mod.rs"]
 mod network;
+#[path = "../interop/vm/mod.rs"]
+#[allow(dead_code, reason = "the suite of arrays uses all of it")]
+mod vm;
 
 mod announce;
 mod delays;
 mod failover;
+mod kernel;
 mod lacp;
 mod prio;
 mod sniff;
@@ -96,6 +100,7 @@ fn scenarios() -> Vec<Scenario> {
     announce::add(&mut all);
     stacks::add(&mut all);
     lacp::add(&mut all);
+    kernel::add(&mut all);
     all
 }
 

@@ -67,7 +67,12 @@ fn main() -> ExitCode {
     }
     // what an earlier run left; its failures were reported then
     let _ = fs::remove_dir_all(&work);
-    let machine = match Machine::prepare(options.machine, &work) {
+    let steps = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/guest/steps.sh");
+    let Ok(program) = std::env::current_exe() else {
+        eprintln!("interop: this program cannot find itself");
+        return ExitCode::FAILURE;
+    };
+    let machine = match Machine::prepare(options.machine, &work, &steps, &program) {
         Ok(machine) => machine,
         Err(Unavailable::Cannot(why)) => {
             println!("skipped: {why}");

@@ -63,7 +63,7 @@ impl Kind {
 pub(crate) struct Machine {
     kind: Kind,
     cache: PathBuf,
-    /// What every job brings along: the steps, this executable, its libraries.
+    /// What every job brings along: the steps, a program called `tool`, its libraries.
     tools: PathBuf,
 }
 
@@ -86,8 +86,13 @@ pub(crate) enum Ending {
 }
 
 impl Machine {
-    /// Runs `setup` and gathers the tools in `work`.
-    pub(crate) fn prepare(kind: Kind, work: &Path) -> Result<Self, Unavailable> {
+    /// Runs `setup` and gathers the tools in `work`: a shell script of steps and a program.
+    pub(crate) fn prepare(
+        kind: Kind,
+        work: &Path,
+        steps: &Path,
+        program: &Path,
+    ) -> Result<Self, Unavailable> {
         let base = cache_dir().ok_or_else(|| {
             Unavailable::Cannot("neither XDG_CACHE_HOME nor HOME is set".to_owned())
         })?;
@@ -109,7 +114,7 @@ impl Machine {
             _ => return Err(Unavailable::Broken(format!("setup failed: {reason}"))),
         }
         let tools = work.join("tools");
-        gather_tools(&tools)
+        gather_tools(&tools, steps, program)
             .map_err(|e| Unavailable::Broken(format!("{}: {e}", tools.display())))?;
         Ok(Self { kind, cache, tools })
     }
@@ -193,12 +198,11 @@ fn cache_dir() -> Option<PathBuf> {
     Some(base.join("holdfast-interop"))
 }
 
-fn gather_tools(tools: &Path) -> io::Result<()> {
+fn gather_tools(tools: &Path, steps: &Path, program: &Path) -> io::Result<()> {
     fs::create_dir_all(tools.join("lib"))?;
-    fs::copy(format!("{HERE}/guest/steps.sh"), tools.join("steps.sh"))?;
-    let tool = std::env::current_exe()?;
-    fs::copy(&tool, tools.join("tool"))?;
-    let listed = checked(Command::new("ldd").arg(&tool))?;
+    fs::copy(steps, tools.join("steps.sh"))?;
+    fs::copy(program, tools.join("tool"))?;
+    let listed = checked(Command::new("ldd").arg(program))?;
     for library in listed.split_whitespace().map(Path::new).filter(|word| word.is_absolute()) {
         let name = library.file_name().unwrap_or_else(|| OsStr::new("library"));
         fs::copy(library, tools.join("lib").join(name))?;

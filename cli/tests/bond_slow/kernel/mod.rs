@@ -1,0 +1,199 @@
+//! The kernel's own driver beside ours: the same events, in one guest, and the same must be seen.
+//!
+//! The guest is the kernel built to run as a process (`interop/vm`). In it either driver gets a
+//! host, a switch and a client of its own (`guest.sh`), and after each event, when things have
+//! settled, it is written down: the hardware addresses, how often neighbours were told on which
+//! member, whether the client reaches the bond, and the text of /proc/net/bonding.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::Scenario;
+use super::common::{has_program, skipped};
+use super::vm::{Ending, Kind, Machine, Unavailable};
+
+/// Options, and what happens to the bond.
+struct Course {
+    name: &'static str,
+    options: &'static str,
+    events: &'static str,
+    /// Seconds after each event.
+    rest: &'static str,
+}
+
+const fn course(name: &'static str, options: &'static str, events: &'static str) -> Course {
+    Course { name, options, events, rest: "1.2" }
+}
+
+/// What one guest goes through side by side; more of them and it has no memory left.
+const PARTS: [(&str, &[Course]); 2] = [
+    (
+        "members chosen and given up",
+        &[
+            course("mii", "mode=active-backup miimon=100", "down0 up0 down1 down0 up1"),
+            course(
+                "always",
+                "mode=active-backup miimon=100 primary=eth0 primary_reselect=always",
+                "down0 up0 primary_reselect=failure primary=eth1 down0",
+            ),
+            course(
+                "failure",
+                "mode=active-backup miimon=100 primary=eth0 primary_reselect=failure",
+                "down0 up0 down1 active_slave=eth0",
+            ),
+            course(
+                "delays",
+                "mode=active-backup miimon=100 updelay=300 downdelay=200",
+                "down0 up0 active_slave=eth0 down1 down0",
+            ),
+        ],
+    ),
+    (
+        "addresses and probes",
+        &[
+            course(
+                "mac-active",
+                "mode=active-backup miimon=100 fail_over_mac=active",
+                "down0 up0 down1 up1",
+            ),
+            course(
+                "mac-follow",
+                "mode=active-backup miimon=100 fail_over_mac=follow",
+                "down0 up0 down1 up1",
+            ),
+            Course {
+                name: "probes",
+                options: "mode=active-backup arp_interval=200 arp_ip_target=+10.9.0.2 \
+                          arp_validate=all",
+                events: "mute0 heard0 mute1 heard1",
+                rest: "2",
+            },
+            course("xor", "mode=balance-xor miimon=100", "down0 up0 down1 down0"),
+        ],
+    ),
+];
+
+/// Where ours does what the documentation promises and the kernel does not (docs/bond.md): course,
+/// event, the kernel's line, ours.
+const DELIBERATE: [(&str, &str, &str, &str); 1] = [
+    // Back from a total outage.
+    ("mii", "5.up1", "eth1 announced 0", "eth1 announced 1"),
+];
+
+pub(super) fn add(all: &mut Vec<Scenario>) {
+    for (number, (name, courses)) in PARTS.iter().enumerate() {
+        all.push(Scenario::alone(format!("as the kernel: {name}"), move || {
+            compared(number, courses)
+        }));
+    }
+}
+
+fn compared(number: usize, courses: &[Course]) -> String {
+    for program in ["ip", "tcpdump"] {
+        if !has_program(program) {
+            skipped(&format!("no {program}"));
+            return format!("skipped: no {program}");
+        }
+    }
+    let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bond-kernel-{number}"));
+    let _ = std::fs::remove_dir_all(&work);
+    let steps = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bond_slow/kernel/guest.sh");
+    let program = Path::new(env!("CARGO_BIN_EXE_holdfast"));
+    let machine = match Machine::prepare(Kind::Uml, &work, &steps, program) {
+        Ok(machine) => machine,
+        Err(Unavailable::Cannot(why)) => {
+            skipped(&why);
+            return format!("skipped: {why}");
+        }
+        Err(Unavailable::Broken(why)) => panic!("{why}"),
+    };
+    let said = told(&machine, &work, courses);
+    let _ = std::fs::remove_dir_all(&work);
+    let seen = Seen::read(&said);
+    let wrong = seen.differences(courses);
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), said.join("\n"));
+    format!("{} looks at {} courses", seen.0.len(), courses.len())
+}
+
+/// What a guest says that takes all courses with both drivers.
+fn told(machine: &Machine, work: &Path, courses: &[Course]) -> Vec<String> {
+    let mut script = ". ./steps.sh\n".to_owned();
+    for Course { name, options, events, rest } in courses {
+        for driver in ["kernel", "ours"] {
+            script += &format!(
+                "course {name} {driver} {rest} '{options}' '{events}' 2>/seen/{name}.{driver}.log &\n"
+            );
+            script += "all=\"$all $!\"\n";
+        }
+    }
+    script += "wait $all\ntell\n";
+    let shelf = work.join("shelf");
+    std::fs::write(&shelf, vec![0; 1 << 20]).expect("a small file");
+    let mut said = Vec::new();
+    let ending = machine.run(work, &shelf, &script, |line| said.push(line.to_owned()));
+    let ending = ending.expect("the machine starts");
+    assert_eq!(ending, Ending::Done, "{}", said.join("\n"));
+    said
+}
+
+/// Lines by course and event, of the kernel's driver and of ours.
+struct Seen(BTreeMap<(String, String), [Vec<String>; 2]>);
+
+impl Seen {
+    fn read(said: &[String]) -> Self {
+        let mut seen = BTreeMap::<_, [Vec<String>; 2]>::new();
+        for line in said {
+            let Some((place, text)) = line.strip_prefix('|').and_then(|line| line.split_once('|'))
+            else {
+                continue;
+            };
+            let words: Vec<&str> = place.split(' ').collect();
+            let [course, driver, event] = words[..] else { continue };
+            let both = seen.entry((course.to_owned(), event.to_owned())).or_default();
+            both[usize::from(driver == "ours")].push(text.to_owned());
+        }
+        Self(seen)
+    }
+
+    /// What is not the same, or was not seen.
+    fn differences(&self, courses: &[Course]) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let due: usize = courses.iter().map(|one| 1 + one.events.split(' ').count()).sum();
+        if self.0.len() != due {
+            wrong.push(format!("{} looks, not {due}", self.0.len()));
+        }
+        for ((course, event), [kernel, ours]) in &self.0 {
+            let (mut kernel, ours) = (comparable(kernel, event), comparable(ours, event));
+            for (_, _, theirs, promised) in
+                DELIBERATE.iter().filter(|one| (one.0, one.1) == (course, event))
+            {
+                match kernel.iter_mut().find(|line| line == theirs) {
+                    Some(line) => *line = (*promised).to_owned(),
+                    None => wrong.push(format!("{course} {event}: the kernel's is not {theirs:?}")),
+                }
+            }
+            for (who, one, other) in [("kernel's", &kernel, &ours), ("ours", &ours, &kernel)] {
+                let odd = one.iter().filter(|line| !other.contains(line));
+                wrong.extend(odd.map(|line| format!("{course} {event}: only {who}: {line}")));
+            }
+        }
+        wrong
+    }
+}
+
+/// What must be the same: everything but who speaks, and the speed of a member without a link, which
+/// ours does not know and the kernel's has from its last look.
+fn comparable(lines: &[String], event: &str) -> Vec<String> {
+    let (mut kept, mut down) = (Vec::new(), false);
+    for line in lines {
+        if let Some(state) = line.strip_prefix("MII Status: ") {
+            down = state == "down";
+        }
+        let unknown = down && (line.starts_with("Speed: ") || line.starts_with("Duplex: "));
+        if !unknown && !line.starts_with("Ethernet Channel Bonding Driver") {
+            kept.push(line.clone());
+        }
+    }
+    assert!(kept.len() > 15, "{event}: not all was seen: {lines:?}");
+    kept
+}
