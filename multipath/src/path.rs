@@ -189,6 +189,8 @@ impl Checked {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Debt {
     kinds: u8,
+    /// Of these, kinds that were answered with an error, not only too late.
+    refused: u8,
     pub(crate) sector: u64,
 }
 
@@ -201,13 +203,22 @@ impl Debt {
         self.kinds & kind.bit() != 0
     }
 
-    pub(crate) const fn add(&mut self, kind: Kind, sector: u64) {
+    /// Whether one of the kind came back with an error: what had left before proves nothing then.
+    pub(crate) const fn refused(self, kind: Kind) -> bool {
+        self.refused & kind.bit() != 0
+    }
+
+    pub(crate) const fn add(&mut self, kind: Kind, sector: u64, refused: bool) {
         self.kinds |= kind.bit();
+        if refused {
+            self.refused |= kind.bit();
+        }
         self.sector = sector;
     }
 
     pub(crate) const fn pay(&mut self, kind: Kind) {
         self.kinds &= !kind.bit();
+        self.refused &= !kind.bit();
     }
 }
 

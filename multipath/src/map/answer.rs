@@ -101,7 +101,10 @@ impl<X: Defects> Map<X> {
         self.events.push_back(Event::LateAnswer { path, kind, sector, late, result });
         if result.is_ok() && !self.paths[path].is_active() {
             // It is awake: no need to wait for the next check.
-            self.paths[path].debt.pay(kind);
+            let debt = &mut self.paths[path].debt;
+            if !debt.refused(kind) {
+                debt.pay(kind);
+            }
             self.check_soon(path);
         }
     }

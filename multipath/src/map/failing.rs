@@ -14,7 +14,7 @@ impl<X: Defects> Map<X> {
         let now = self.now;
         let state = &mut self.paths[path];
         if let Some((kind, sector)) = debt {
-            state.debt.add(kind, sector);
+            state.debt.add(kind, sector, matches!(why, Why::Fault { .. }));
         }
         if !state.is_active() {
             return;
