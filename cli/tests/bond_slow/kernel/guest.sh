@@ -124,3 +124,42 @@ course() {
 }
 
 tell() { cat /seen/*.told /seen/*.log; }
+
+# pair: our bond at one end of two cables, the kernel's at the other, both with LACP; what either says
+# after each event
+pair() {
+  id=pair
+  for place in h c; do ip netns add $id$place && ip -n $id$place link set lo up; done
+  for cable in 0 1; do
+    ip -n ${id}h link add eth$cable address 02:00:00:00:00:0$cable type veth \
+      peer name eth$cable address 02:00:00:00:01:0$cable netns ${id}c
+    ip -n ${id}c link set eth$cable up
+  done
+  options='mode=802.3ad miimon=100 lacp_rate=fast'
+  driver=ours
+  start eth0 eth1
+  driver=kernel
+  # `start` speaks of the bond's host, which is the other end here.
+  on c sh -c 'echo +bond0 >/sys/class/net/bonding_masters'
+  for one in $options; do on c sh -c "echo '${one#*=}' >/sys/class/net/bond0/bonding/${one%%=*}"; done
+  ip -n ${id}c link set bond0 up
+  for member in eth0 eth1; do
+    ip -n ${id}c link set $member down && ip -n ${id}c link set $member master bond0
+  done
+  ip -n ${id}c address add 10.9.0.2/24 dev bond0
+  for event in both kernel-lost kernel-again ours-lost ours-again; do
+    case $event in
+      kernel-lost) ip -n ${id}c link set eth0 down ;;
+      kernel-again) ip -n ${id}c link set eth0 up ;;
+      ours-lost) ip -n ${id}h link set eth1 down ;;
+      ours-again) ip -n ${id}h link set eth1 up ;;
+    esac
+    # The first choice of an aggregator may take 8 s.
+    sleep $([ $event = both ] && echo 12 || echo 6)
+    {
+      on c ping -c 1 -W 1 10.9.0.1 >/dev/null 2>&1 && echo "|pair both $event|reached"
+      on c cat /proc/net/bonding/bond0 | sed "s/^/|pair kernel $event|/"
+      on h $ours status --run-dir /run/$id bond0 --format proc | sed "s/^/|pair ours $event|/"
+    } >>/seen/$id.told
+  done
+}

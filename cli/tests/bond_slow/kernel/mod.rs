@@ -86,16 +86,18 @@ pub(super) fn add(all: &mut Vec<Scenario>) {
             compared(number, courses)
         }));
     }
+    all.push(Scenario::alone("lacp with the kernel's bond", paired));
 }
 
-fn compared(number: usize, courses: &[Course]) -> String {
+/// Runs a job in a guest of this name; what it says, or why there is no guest.
+fn guest(name: &str, job: &str) -> Result<Vec<String>, String> {
     for program in ["ip", "tcpdump"] {
         if !has_program(program) {
             skipped(&format!("no {program}"));
-            return format!("skipped: no {program}");
+            return Err(format!("skipped: no {program}"));
         }
     }
-    let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bond-kernel-{number}"));
+    let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bond-kernel-{name}"));
     let _ = std::fs::remove_dir_all(&work);
     let steps = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bond_slow/kernel/guest.sh");
     let program = Path::new(env!("CARGO_BIN_EXE_holdfast"));
@@ -103,37 +105,69 @@ fn compared(number: usize, courses: &[Course]) -> String {
         Ok(machine) => machine,
         Err(Unavailable::Cannot(why)) => {
             skipped(&why);
-            return format!("skipped: {why}");
+            return Err(format!("skipped: {why}"));
         }
         Err(Unavailable::Broken(why)) => panic!("{why}"),
     };
-    let said = told(&machine, &work, courses);
+    let shelf = work.join("shelf");
+    std::fs::write(&shelf, vec![0; 1 << 20]).expect("a small file");
+    let mut said = Vec::new();
+    let script = format!(". ./steps.sh\n{job}tell\n");
+    let ending = machine.run(&work, &shelf, &script, |line| said.push(line.to_owned()));
     let _ = std::fs::remove_dir_all(&work);
+    assert_eq!(ending.expect("the machine starts"), Ending::Done, "{}", said.join("\n"));
+    Ok(said)
+}
+
+fn compared(number: usize, courses: &[Course]) -> String {
+    let said = match guest(&number.to_string(), &job(courses)) {
+        Ok(said) => said,
+        Err(skipped) => return skipped,
+    };
     let seen = Seen::read(&said);
     let wrong = seen.differences(courses);
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), said.join("\n"));
     format!("{} looks at {} courses", seen.0.len(), courses.len())
 }
 
-/// What a guest says that takes all courses with both drivers.
-fn told(machine: &Machine, work: &Path, courses: &[Course]) -> Vec<String> {
-    let mut script = ". ./steps.sh\n".to_owned();
+/// Every course with both drivers, side by side.
+fn job(courses: &[Course]) -> String {
+    let mut job = String::new();
     for Course { name, options, events, rest } in courses {
         for driver in ["kernel", "ours"] {
-            script += &format!(
-                "course {name} {driver} {rest} '{options}' '{events}' 2>/seen/{name}.{driver}.log &\n"
-            );
-            script += "all=\"$all $!\"\n";
+            let words = format!("{name} {driver} {rest} '{options}' '{events}'");
+            job += &format!("course {words} 2>/seen/{name}.{driver}.log &\nall=\"$all $!\"\n");
         }
     }
-    script += "wait $all\ntell\n";
-    let shelf = work.join("shelf");
-    std::fs::write(&shelf, vec![0; 1 << 20]).expect("a small file");
-    let mut said = Vec::new();
-    let ending = machine.run(work, &shelf, &script, |line| said.push(line.to_owned()));
-    let ending = ending.expect("the machine starts");
-    assert_eq!(ending, Ending::Done, "{}", said.join("\n"));
-    said
+    job + "wait $all\n"
+}
+
+/// LACP between our bond and the kernel's: they aggregate, and lose and regain a cable at either end.
+fn paired() -> String {
+    let said = match guest("pair", "pair\n") {
+        Ok(said) => said,
+        Err(skipped) => return skipped,
+    };
+    let count = |line: &str| said.iter().filter(|said| *said == line).count();
+    for (event, ports) in
+        [("both", 2), ("kernel-lost", 1), ("kernel-again", 2), ("ours-lost", 1), ("ours-again", 2)]
+    {
+        assert_eq!(
+            count(&format!("|pair both {event}|reached")),
+            1,
+            "{event}: {}",
+            said.join("\n")
+        );
+        for (driver, partner) in [("kernel", "02:00:00:00:00:00"), ("ours", "02:00:00:00:01:00")] {
+            for line in [
+                format!("|pair {driver} {event}|\tNumber of ports: {ports}"),
+                format!("|pair {driver} {event}|\tPartner Mac Address: {partner}"),
+            ] {
+                assert_eq!(count(&line), 1, "{line}: {}", said.join("\n"));
+            }
+        }
+    }
+    "two ports, one, two, one, two".to_owned()
 }
 
 /// Lines by course and event, of the kernel's driver and of ours.
