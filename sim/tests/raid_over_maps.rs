@@ -37,8 +37,7 @@ impl Member {
     fn new(number: usize, contents: &MemDisk, no_path: NoPath) -> Self {
         let geometry = Geometry { queue_depth: 32, ..contents.geometry() };
         let mut shelf = Shelf::new(geometry.sectors);
-        let mut op =
-            Op::Write(Payload::from_slice(contents.bytes()), holdfast_core::block::Durability::Fua);
+        let mut op = Op::Write(Payload::from_slice(contents.bytes()), Durability::Fua);
         shelf.carry_out(0, 0, &mut op).expect("it fits");
         let shelf = Rc::new(RefCell::new(shelf));
         let wwid = format!("naa.{number}");
