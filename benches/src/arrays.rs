@@ -66,6 +66,7 @@ pub fn try_start<D: BlockDevice, C: Clock>(
             true => BitmapWish::Internal { chunk_bytes: None },
             false => BitmapWish::None,
         },
+        ppl: false,
         size: None,
         data_offset: None,
         name: Name::new("bench").expect("a short name"),

@@ -60,6 +60,7 @@ fn try_draft(
         chunk_sectors: new.shape.chunk_sectors,
         minor: new.minor,
         bitmap: new.bitmap,
+        ppl: false,
         size: new.size_sectors,
         data_offset: new.data_offset_sectors,
         name: naming.name,

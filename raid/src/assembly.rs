@@ -7,11 +7,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::array::{Array, Identity, Intent, Member, Parts, State};
+use holdfast_core::block::Fault;
+
+use crate::array::{Array, Identity, Intent, Left, Member, Parts, State};
 use crate::config::Config;
 use crate::defects::{Defect, Defects, Sound};
 use crate::layout::{Layout, LayoutError, Shape};
 use crate::level::Level;
+use crate::ppl::{Found, Outlook};
 use crate::scan::{Bitmap, Probe};
 use crate::superblock::{
     BadBlocks, ChooseError, Resync, Role, Superblock, Unsupported, UnsupportedBitmap, Uuid,
@@ -118,7 +121,7 @@ pub fn assemble(
 
 /// Assembles an array that has [planted defects](crate::defects).
 pub fn assemble_with<X: Defects>(
-    probes: Vec<Probe>,
+    mut probes: Vec<Probe>,
     config: Config,
     options: &Options,
     defects: X,
@@ -135,7 +138,9 @@ pub fn assemble_with<X: Defects>(
         verdicts[index] = Some(verdict);
     }
     let bitmap = find_bitmap(&probes, &verdicts, &reference, &config)?;
+    let logs: Vec<_> = probes.iter_mut().map(|probe| probe.ppl.take()).collect();
     let mut members = make_members(probes, verdicts, defects);
+    refuse_log_misfits(&mut members, &reference);
     settle_replacements(&mut members);
     settle_roles(&mut members, &reference);
     let layout = make_layout(&reference, &members)?;
@@ -146,6 +151,12 @@ pub fn assemble_with<X: Defects>(
         Resync::Clean => None,
         Resync::From(sector) => layout.shape().level.is_redundant().then_some(sector),
     };
+    let ppl = hear_logs(&members, &logs, &layout, resync_from, !missing.is_empty());
+    let ppl = ppl.filter(|_| reference.ppl.is_some());
+    let resync_from = resync_from.filter(|_| ppl.as_ref().is_none_or(|left| !left.settles));
+    if ppl.as_ref().is_some_and(|left| left.settles) {
+        begin_copies_anew(&mut members);
+    }
     let intent = bitmap.map(|bitmap| make_intent(bitmap, &reference, resync_from.is_some()));
     let risk = Risk { layout: &layout, intent: intent.as_ref(), resync_from };
     let at_risk_bytes = risk.bytes(&missing);
@@ -170,8 +181,56 @@ pub fn assemble_with<X: Defects>(
         intent,
         resync_from,
         at_risk_bytes,
+        ppl,
     };
     Ok(Array::new(parts, defects))
+}
+
+/// A member whose partial parity log has no place in this array is left out, as md leaves it.
+fn refuse_log_misfits(members: &mut [Member], reference: &Superblock) {
+    for member in members.iter_mut().filter(|member| member.is_current()) {
+        if let Some(why) = member.superblock().log_misfit(reference) {
+            member.state = State::Foreign;
+            member.why = Some(why.to_owned());
+        } else if let Some(ppl) = &mut member.superblock_mut().ppl {
+            // What it is used as from now on.
+            ppl.multiple = ppl.is_ring();
+        }
+    }
+}
+
+/// What the partial parity logs of those who serve say of an unclean stop.
+fn hear_logs(
+    members: &[Member],
+    logs: &[Option<Result<Found, Fault>>],
+    layout: &Layout,
+    resync_from: Option<u64>,
+    degraded: bool,
+) -> Option<Left> {
+    let Layout::Parity(parity) = layout else { return None };
+    let mut outlook = Outlook::default();
+    for (member, log) in members.iter().zip(logs) {
+        let found = log.as_ref().and_then(|log| log.as_ref().ok());
+        match member.state {
+            State::InSync { slot } => outlook.hear(slot, u64::MAX, found, parity),
+            State::Rebuilding { slot, done } => outlook.hear(slot, done, found, parity),
+            _ => {}
+        }
+    }
+    // Any other place is where a resync stood when the array was stopped in good order.
+    let unclean = resync_from == Some(0);
+    let settles = unclean && outlook.settles(degraded);
+    let steps = if unclean { outlook.steps } else { Vec::new() };
+    Some(Left { generation: outlook.generation, steps, settles })
+}
+
+/// Logs make members and parity agree, and replacements with nobody: those are filled once more.
+fn begin_copies_anew(members: &mut [Member]) {
+    for member in members {
+        if let State::Replacing { done, .. } = &mut member.state {
+            *done = 0;
+        }
+    }
 }
 
 /// Makes every current member's role table say who serves now, as md does when it starts an array:

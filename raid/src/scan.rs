@@ -1,4 +1,4 @@
-//! Reading what devices say of themselves: superblocks, bitmaps, bad-block logs.
+//! Reading what devices say of themselves: superblocks, bitmaps, bad-block and partial parity logs.
 //!
 //! [`Scan`] is a small core of its own: it asks for reads and turns the answers into one [`Probe`]
 //! per device. It reads every place a superblock can be, believes nothing that does not check, and
@@ -10,6 +10,7 @@ use holdfast_core::block::{BlockDevice, Completion, Fault, Geometry, Op, Request
 use holdfast_core::buf::Buf;
 use holdfast_core::time::Clock;
 
+use crate::ppl::{self, Found};
 use crate::superblock::{
     BadBlocks, BadBlocksError, BitmapError, BitmapHeader, Log, Superblock, SuperblockError,
     placement,
@@ -32,6 +33,8 @@ pub struct Probe {
     pub bitmap: Option<Result<Bitmap, BitmapProblem>>,
     /// Its bad-block log, if the superblock says that there are bad blocks.
     pub bad_blocks: Option<Result<Log, BadBlocksProblem>>,
+    /// Its partial parity log, if the superblock says that there is one.
+    pub ppl: Option<Result<Found, Fault>>,
 }
 
 /// A bitmap as found.
@@ -108,6 +111,7 @@ enum Goal {
     BitmapHeader,
     BitmapBits,
     BadBlocks,
+    Ppl,
 }
 
 #[derive(Debug)]
@@ -119,6 +123,7 @@ struct Subject {
     superblock: Option<Superblock>,
     bitmap: Option<Result<Bitmap, BitmapProblem>>,
     bad_blocks: Option<Result<Log, BadBlocksProblem>>,
+    ppl: Option<Result<Found, Fault>>,
 }
 
 /// The core that probes devices. Feed [`Scan::poll_member_io`]'s requests to the devices and their
@@ -146,6 +151,7 @@ impl Scan {
                 superblock: None,
                 bitmap: None,
                 bad_blocks: None,
+                ppl: None,
             });
             for (_, sector) in placement::candidates(geometry.sectors) {
                 scan.read(index, sector, SUPERBLOCK_BYTES, Goal::Superblock { sector });
@@ -184,6 +190,7 @@ impl Scan {
             Goal::BitmapHeader => self.bitmap_header_read(member, result),
             Goal::BitmapBits => self.bitmap_bits_read(member, result),
             Goal::BadBlocks => self.bad_blocks_read(member, result),
+            Goal::Ppl => self.ppl_read(member, result),
         }
         self.in_flight -= 1;
     }
@@ -224,6 +231,11 @@ impl Scan {
             let sector = superblock.bad_blocks_sector()?;
             fits(sector, place.sectors.into()).then_some((sector, u64::from(place.sectors)))
         });
+        // Where the area lies has been checked with the superblock.
+        let area = superblock.ppl.and_then(|ppl| Some((superblock.ppl_sector()?, ppl.sectors)));
+        if let Some((sector, sectors)) = area {
+            self.read(member, sector, usize::from(sectors) * 512, Goal::Ppl);
+        }
         match bitmap {
             None => {}
             Some(None) => self.subjects[member].bitmap = Some(Err(BitmapProblem::Misplaced)),
@@ -300,6 +312,12 @@ impl Scan {
         });
     }
 
+    fn ppl_read(&mut self, member: usize, result: Result<Buf, Fault>) {
+        let subject = &mut self.subjects[member];
+        let set = subject.superblock.as_ref().expect("probed before").set_uuid;
+        subject.ppl = Some(result.map(|area| Found::read(&area, ppl::signature(set))));
+    }
+
     /// What was found, in the order of the devices.
     ///
     /// # Panics
@@ -320,6 +338,7 @@ impl Scan {
                 superblock: subject.superblock.ok_or(none),
                 bitmap: subject.bitmap,
                 bad_blocks: subject.bad_blocks,
+                ppl: subject.ppl,
             }
         };
         self.subjects.into_iter().map(probe).collect()

@@ -89,6 +89,10 @@ pub enum Activity {
     Superblocks,
     /// The bitmap is written, or flushed for.
     Bitmap,
+    /// A partial parity log is written, or flushed for.
+    Log,
+    /// Partial parity logs of an unclean stop are carried out.
+    Replay,
 }
 
 /// A running resync, rebuild or check.

@@ -26,6 +26,8 @@ pub struct Recipe {
     pub spares: Vec<u64>,
     /// Bytes per bit of the bitmap, if there is to be one.
     pub bitmap: Option<u64>,
+    /// Whether there is a partial parity log.
+    pub ppl: bool,
     /// Where superblocks go.
     pub minor: Minor,
     /// Whether the array starts in sync.
@@ -47,6 +49,7 @@ impl Recipe {
             members: vec![Some(128); n],
             spares: Vec::new(),
             bitmap: None,
+            ppl: false,
             minor: Minor::V1_2,
             clean: true,
             write_mostly: Vec::new(),
@@ -81,6 +84,12 @@ impl Recipe {
     #[must_use]
     pub fn bitmap(self, chunk_bytes: u64) -> Self {
         Self { bitmap: Some(chunk_bytes), ..self }
+    }
+
+    /// The same with a partial parity log.
+    #[must_use]
+    pub fn ppl(self) -> Self {
+        Self { ppl: true, ..self }
     }
 
     /// The same, not in sync.
@@ -121,6 +130,7 @@ impl Recipe {
                 None => BitmapWish::None,
                 chunk_bytes => BitmapWish::Internal { chunk_bytes },
             },
+            ppl: self.ppl,
             size: None,
             data_offset: (self.minor != Minor::V1_0).then_some(self.data_offset),
             name: Name::new("sim:array").expect("a valid name"),
@@ -156,13 +166,16 @@ impl Recipe {
     /// If there is no such array.
     pub fn disks(&self) -> Vec<MemDisk> {
         let plan = self.plan().expect("an array that can be made");
-        let bitmap = plan.bitmap();
+        let (bitmap, ppl) = (plan.bitmap(), plan.ppl());
         let disks = plan.members.iter().zip(plan.superblocks());
         disks
             .map(|(planned, superblock)| {
                 let mut disk = MemDisk::new(planned.device.sectors);
                 put(&mut disk, superblock.super_offset, &superblock.emit());
                 if let (Some(bytes), Some(sector)) = (&bitmap, plan.bitmap_sector(planned)) {
+                    put(&mut disk, sector, bytes);
+                }
+                if let (Some(bytes), Some(sector)) = (&ppl, plan.ppl_sector(planned)) {
                     put(&mut disk, sector, bytes);
                 }
                 disk

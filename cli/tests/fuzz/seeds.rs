@@ -43,6 +43,7 @@ fn blocks() -> Vec<Superblock> {
                     true => BitmapWish::Internal { chunk_bytes: Some(1 << 16) },
                     false => BitmapWish::None,
                 },
+                ppl: false,
                 size: None,
                 data_offset: None,
                 name: Name::new("lab:fuzz").expect("it fits"),

@@ -51,6 +51,8 @@ pub(super) struct Band {
     pub(super) heals: u64,
     /// Part of a block whose read errors have been counted.
     pub(super) fragment: bool,
+    /// The slot whose partial parity log covers it.
+    pub(super) log: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -122,6 +124,7 @@ impl Band {
             patient: false,
             heals: 0,
             fragment: false,
+            log: None,
         }
     }
 
@@ -157,6 +160,14 @@ impl Band {
 
     pub(super) const fn is_write(&self) -> bool {
         matches!(self.work, Work::Write { .. })
+    }
+
+    /// Whether it changes what members hold, and has not begun to.
+    const fn is_new_write(&self) -> bool {
+        matches!(
+            self.work,
+            Work::Write { phase: WritePhase::New, .. } | Work::Discard { gated: false, .. }
+        )
     }
 
     /// The requests a band serves.
@@ -198,6 +209,9 @@ impl<X: Defects> Array<X> {
     }
 
     pub(super) fn run_band(&mut self, key: Key) {
+        if self.bands[key].is_new_write() && !self.log_lets(Unit::Band(key)) {
+            return;
+        }
         let chunk = u64::from(self.parity().chunk_sectors());
         let band = &mut self.bands[key];
         band.first = band.stripe * chunk + band.rows.start;
@@ -511,6 +525,9 @@ impl<X: Defects> Array<X> {
     pub(super) fn finish_band(&mut self, key: Key, result: Result<(), Fault>) {
         let band = self.bands.remove(key).expect("a band is finished once");
         self.release(band.lock.expect("a finished band had its lock"), band.reserved);
+        if let Some(slot) = band.log {
+            self.log_released(slot);
+        }
         match band.work {
             Work::Read { op, .. } | Work::Discard { op, .. } => self.unit_done(op, result),
             Work::Write { parts, .. } => {

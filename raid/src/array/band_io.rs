@@ -16,7 +16,7 @@ use crate::layout::Roles;
 use crate::parity::{self, Blocks, DataBlock, Lost};
 
 /// The new contents of one slot.
-type Update = (u32, Payload);
+pub(super) type Update = (u32, Payload);
 
 impl<X: Defects> Array<X> {
     /// Everything a lost data member's rows can be recovered from has been read.
@@ -130,10 +130,10 @@ impl<X: Defects> Array<X> {
         if updates.is_empty() {
             return self.judge_band(key);
         }
-        self.write_cells(key, updates, durability);
+        self.log_and_write(key, updates, durability);
     }
 
-    fn write_cells(&mut self, key: Key, updates: Vec<Update>, durability: Durability) {
+    pub(super) fn write_cells(&mut self, key: Key, updates: Vec<Update>, durability: Durability) {
         let first = self.bands[key].member_sector();
         let roles = self.roles(self.bands[key].stripe);
         self.bands[key].left = updates.len() as u32;

@@ -37,6 +37,13 @@ impl<X: Defects> Array<X> {
 
     pub(super) fn discard_stripe(&mut self, key: Key) {
         self.make_cells(key);
+        let all_there = (0..self.slots.len() as u32).all(|slot| self.member_on(slot).is_some());
+        if !all_there || !self.log_discard(key) {
+            self.discard_members(key);
+        }
+    }
+
+    pub(super) fn discard_members(&mut self, key: Key) {
         let (first, sectors) = (self.bands[key].first, self.bands[key].sectors());
         let members: Vec<(u32, usize)> = (0..self.slots.len() as u32)
             .filter_map(|slot| Some((slot, self.member_on(slot)?)))

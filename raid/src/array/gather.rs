@@ -6,6 +6,7 @@
 //! rows in which every data member is written whole or not at all.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use holdfast_core::block::Durability;
 use holdfast_core::buf::{Buf, Payload};
@@ -53,6 +54,7 @@ impl<X: Defects> Array<X> {
         let (stripe, d, lo) = parity.locate(op.sector + op.issued);
         // Rows are cut so that even the widest stripe's share fits into memory.
         let rows = (BAND_BYTES / (members * SECTOR_BYTES)).max(8) / 8 * 8;
+        let rows = self.logs.as_ref().map_or(rows, |logs| rows.min(logs.rows()));
         let limit = (lo / rows + 1) * rows;
         let hi = chunk.min(limit).min(lo + op.sectors - op.issued);
         let bytes = Self::bytes_of(op.issued)..Self::bytes_of(op.issued + hi - lo);
@@ -71,7 +73,7 @@ impl<X: Defects> Array<X> {
         if self.gathered.get(&stripe).is_some_and(|g| g.overlaps(d, lo, hi)) {
             self.dispatch(stripe);
         }
-        let share = if self.is_degraded() { members } else { 3 };
+        let share = if self.is_degraded() { members } else { 3 } + u64::from(self.logs.is_some());
         let reserved = (hi - lo) * SECTOR_BYTES * share;
         self.reserved += reserved;
         let op = &mut self.ops[key];
@@ -94,6 +96,21 @@ impl<X: Defects> Array<X> {
         }
     }
 
+    /// The data members that a write of these rows may change at once. An entry of the partial parity
+    /// log is a range of the array, so it covers neighbours only (`raid5.c add_stripe_bio`); and where a
+    /// member is missing its new data goes by itself, for parity alone then tells old from new.
+    fn logged_apart(&self, stripe: u64, segments: &[Segment], lo: u64, hi: u64) -> Vec<Range<u32>> {
+        let k = self.parity().data_members();
+        if self.logs.is_none() {
+            return std::iter::once(0..k).collect();
+        }
+        let written = |d: &u32| segments.iter().any(|s| s.d == *d && s.lo < hi && lo < s.hi);
+        let written: Vec<u32> = (0..k).filter(written).collect();
+        let roles = self.roles(stripe);
+        let missing = |d: u32| !self.is_served(self.slots[roles.data_slot(d) as usize]);
+        neighbours(&written, missing)
+    }
+
     /// Sends out what was gathered for a stripe.
     pub(super) fn dispatch(&mut self, stripe: u64) {
         let Some(gathered) = self.gathered.remove(&stripe) else {
@@ -103,22 +120,36 @@ impl<X: Defects> Array<X> {
         let (k, chunk) = (parity.data_members(), u64::from(parity.chunk_sectors()));
         let mut reserved = gathered.reserved;
         for (lo, hi) in cut(&gathered.segments) {
-            let (data, parts, durability) = fill(&gathered.segments, k, lo, hi);
-            for part in &parts {
-                self.ops[part.op].left += 1;
+            for members in self.logged_apart(stripe, &gathered.segments, lo, hi) {
+                let (data, parts, durability) = fill(&gathered.segments, k, &members, lo, hi);
+                for part in &parts {
+                    self.ops[part.op].left += 1;
+                }
+                let band = Band::write(stripe, lo..hi, data, parts, durability, reserved);
+                reserved = 0;
+                *self.busy.entry(stripe).or_default() += 1;
+                let key = self.bands.insert(band);
+                let start = stripe * chunk;
+                self.lock(start + lo, start + hi, Mode::Exclusive, Unit::Band(key));
             }
-            let band = Band::write(stripe, lo..hi, data, parts, durability, reserved);
-            reserved = 0;
-            *self.busy.entry(stripe).or_default() += 1;
-            let key = self.bands.insert(band);
-            let start = stripe * chunk;
-            self.lock(start + lo, start + hi, Mode::Exclusive, Unit::Band(key));
         }
         for segment in &gathered.segments {
             // The bands stand for the segment now.
             self.ops[segment.op].left -= 1;
         }
     }
+}
+
+/// Neighbours among the members written: those for which `alone` holds are nobody's.
+fn neighbours(written: &[u32], alone: impl Fn(u32) -> bool) -> Vec<Range<u32>> {
+    let mut runs: Vec<Range<u32>> = Vec::new();
+    for &d in written {
+        match runs.last_mut() {
+            Some(run) if run.end == d && !alone(d) && !alone(d - 1) => run.end = d + 1,
+            _ => runs.push(d..d + 1),
+        }
+    }
+    runs
 }
 
 /// Cuts the rows that segments cover wherever the set of written members changes.
@@ -143,10 +174,11 @@ fn cut(segments: &[Segment]) -> Vec<(u64, u64)> {
     bands
 }
 
-/// The new data of a band by data member, and which requests it serves.
+/// The new data of a band by data member, for these of `k`, and which requests it serves.
 fn fill(
     segments: &[Segment],
     k: u32,
+    members: &Range<u32>,
     lo: u64,
     hi: u64,
 ) -> (Vec<Option<Payload>>, Vec<Part>, Durability) {
@@ -154,7 +186,7 @@ fn fill(
     let mut ops: BTreeSet<Key> = BTreeSet::new();
     let mut durability = Durability::Cached;
     let bytes = |sectors: u64| (sectors * SECTOR_BYTES) as usize;
-    for d in 0..k {
+    for d in members.clone() {
         let mine: Vec<&Segment> =
             segments.iter().filter(|s| s.d == d && s.lo < hi && lo < s.hi).collect();
         for segment in &mine {
@@ -212,7 +244,7 @@ mod tests {
     fn merged_segments_keep_their_places() {
         let mut slab = Slab::new();
         let segments = [segment(&mut slab, 1, 8, 16, 2), segment(&mut slab, 1, 0, 8, 1)];
-        let (data, parts, _) = fill(&segments, 2, 0, 16);
+        let (data, parts, _) = fill(&segments, 2, &(0..2), 0, 16);
         assert_eq!(parts.len(), 2);
         assert!(data[0].is_none());
         let joined = data[1].as_ref().unwrap();

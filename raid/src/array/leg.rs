@@ -29,6 +29,10 @@ pub(super) enum Owner {
     Meta,
     /// The bitmap's writer.
     Intent,
+    /// The partial parity log of a slot.
+    Log(u32),
+    /// A log left by an unclean stop, being carried out.
+    Replay,
 }
 
 /// A leg of a unit: which copy of a piece, which slot of a band or window.
@@ -158,13 +162,18 @@ impl<X: Defects> Array<X> {
         match io.owner {
             Owner::Leg(Leg::Twin(unit)) => self.twin_answered(&io, unit, &op, result),
             Owner::Leg(leg) => match op {
-                Op::Read(buf) => self.leg_read(io.member, leg, result.map(|()| buf)),
+                Op::Read(buf) => {
+                    let buf = self.patched(io.member, io.sector, buf);
+                    self.leg_read(io.member, leg, result.map(|()| buf));
+                }
                 op => self.leg_write_answered(&io, leg, op, result),
             },
             Owner::Narrow(key) => self.narrow_answered(key, result),
             Owner::Flush(key) => self.flushed(key, io.member, result),
             Owner::Meta => self.meta_answered(io.member, result),
             Owner::Intent => self.intent_answered(io.member, result),
+            Owner::Log(slot) => self.log_answered(slot, io.member, result),
+            Owner::Replay => self.replay_answered(io.member, op, result),
         }
     }
 
@@ -485,6 +494,11 @@ impl<X: Defects> Array<X> {
                 Owner::Flush(op) => self.flushed(op, member, Err(Fault::Timeout)),
                 Owner::Meta => self.meta_answered(member, Err(Fault::Timeout)),
                 Owner::Intent => self.intent_answered(member, Err(Fault::Timeout)),
+                Owner::Log(slot) => self.log_answered(slot, member, Err(Fault::Timeout)),
+                Owner::Replay => {
+                    let op = if io.is_read { Op::Read(Buf::zeroed(0)) } else { Op::Flush };
+                    self.replay_answered(member, op, Err(Fault::Timeout));
+                }
             }
         }
     }

@@ -479,7 +479,10 @@ impl<X: Defects> Array<X> {
         if !self.stopping || self.stopped || !self.no_units() || !self.ops.is_empty() {
             return;
         }
-        if !self.intent_settled() || !matches!(self.meta.phase, Phase::Idle) {
+        if !self.intent_settled()
+            || !self.logs_are_idle()
+            || !matches!(self.meta.phase, Phase::Idle)
+        {
             return;
         }
         if !self.meta.clean && !self.broken && !self.config.read_only && !self.is_clogged() {

@@ -31,8 +31,10 @@ mod meta;
 mod pass;
 mod piece;
 mod plan;
+mod ppl;
 mod rejoin;
 mod replace;
+mod replay;
 mod report;
 mod rows;
 mod shatter;
@@ -51,6 +53,7 @@ use crate::config::Config;
 use crate::defects::{Defect, Defects, Sound};
 use crate::event::Event;
 use crate::layout::Layout;
+use crate::ppl::Step;
 use crate::status::WriteWays;
 use crate::superblock::{BadBlocks, Name, Uuid};
 use crate::sync::Action;
@@ -67,6 +70,8 @@ use leg::{Narrow, Owner};
 use locks::Locks;
 use pass::Pass;
 use piece::Piece;
+use ppl::Logs;
+use replay::Replay;
 use window::Window;
 
 /// A request to one member.
@@ -196,6 +201,10 @@ pub struct Array<X: Defects = Sound> {
 
     meta: Meta,
     intent: Option<Intent>,
+    /// The partial parity logs, if there are any.
+    logs: Option<Logs>,
+    /// What is left to do of those an unclean stop has left.
+    replay: Replay,
     /// Where redundancy stops being known good, while a resync is pending.
     resync_from: Option<u64>,
     /// Rows of a parity level whose parity is known to be wrong: a write reached only some members.
@@ -229,6 +238,18 @@ pub(crate) struct Parts {
     pub(crate) intent: Option<Intent>,
     pub(crate) resync_from: Option<u64>,
     pub(crate) at_risk_bytes: Option<u64>,
+    pub(crate) ppl: Option<Left>,
+}
+
+/// What was left of partial parity logs.
+#[derive(Debug)]
+pub(crate) struct Left {
+    /// The newest generation there is.
+    pub(crate) generation: u64,
+    /// To be carried out.
+    pub(crate) steps: Vec<Step>,
+    /// Redundancy is good then.
+    pub(crate) settles: bool,
 }
 
 impl<X: Defects> Array<X> {
@@ -249,6 +270,11 @@ impl<X: Defects> Array<X> {
                 _ => member.slot().into_iter().for_each(|slot| slots[slot as usize] = Some(index)),
             }
         }
+        let (set, slot_count) = (parts.identity.uuid, slots.len());
+        let members = &parts.members;
+        let logs =
+            parts.ppl.as_ref().map(|left| Logs::new(set, slot_count, members, left.generation));
+        let replay = parts.ppl.map(|left| Replay::new(left.steps, left.settles));
         Self {
             defects,
             config: parts.config,
@@ -281,6 +307,8 @@ impl<X: Defects> Array<X> {
             events: VecDeque::new(),
             meta: Meta::new(parts.events, parts.clean),
             intent: parts.intent,
+            logs,
+            replay: replay.unwrap_or_default(),
             resync_from: parts.resync_from.filter(|_| !defects.has(Defect::ResyncForgotten)),
             stained: BadBlocks::default(),
             heals: 0,
@@ -434,8 +462,12 @@ impl<X: Defects> Array<X> {
 
     /// Goes on until nothing can go on without an answer from outside.
     fn turn(&mut self) {
+        if !self.step_replay() {
+            return;
+        }
         loop {
             self.start_incoming();
+            self.step_logs();
             self.step_meta();
             self.step_intent();
             self.open_gates();

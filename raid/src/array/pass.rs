@@ -272,6 +272,7 @@ impl<X: Defects> Array<X> {
             && pass.next < pass.end
             && (has_room || pass.open.is_empty())
             && pass.open.len() < MOST_WINDOWS
+            && (pass.action != Action::Recover || self.logs_allow_recovery())
             && !self.is_throttled(pass)
     }
 

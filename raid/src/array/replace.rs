@@ -150,6 +150,9 @@ impl<X: Defects> Array<X> {
             self.events.push_back(Event::Replaced { member: old, by: new, slot });
             // From now on the old one misses writes.
             self.meta.request_failure();
+            if let Some(logs) = &mut self.logs {
+                logs.forget(old);
+            }
         }
     }
 
@@ -158,6 +161,9 @@ impl<X: Defects> Array<X> {
         let at = slot as usize;
         if let Some(pass) = &mut self.pass {
             pass.gives_up(member);
+        }
+        if let Some(logs) = &mut self.logs {
+            logs.forget(member);
         }
         if self.twins[at] == Some(member) {
             self.twins[at] = None;

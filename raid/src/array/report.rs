@@ -90,6 +90,8 @@ impl<X: Defects> Array<X> {
             Owner::Flush(_) => Activity::Flush,
             Owner::Meta => Activity::Superblocks,
             Owner::Intent => Activity::Bitmap,
+            Owner::Log(_) => Activity::Log,
+            Owner::Replay => Activity::Replay,
         }
     }
 
@@ -106,6 +108,7 @@ impl<X: Defects> Array<X> {
             && self.meta.is_idle()
             && self.ios.is_empty()
             && self.out.is_empty()
+            && self.replay.is_over()
     }
 
     /// Whether no unit of work exists.

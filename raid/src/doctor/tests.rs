@@ -22,6 +22,7 @@ fn array(level: Level, slots: usize, bitmap: bool) -> Vec<Probe> {
         spares: Vec::new(),
         size: None,
         data_offset: None,
+        ppl: false,
         bitmap: if bitmap {
             BitmapWish::Internal { chunk_bytes: Some(REGION.into()) }
         } else {
@@ -49,6 +50,7 @@ fn array(level: Level, slots: usize, bitmap: bool) -> Vec<Probe> {
                 superblock: Ok(block),
                 bitmap,
                 bad_blocks: None,
+                ppl: None,
             }
         })
         .collect()

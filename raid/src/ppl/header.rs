@@ -11,6 +11,10 @@ use crate::superblock::Uuid;
 pub const HEADER_BYTES: usize = 4096;
 /// Entries a header holds.
 pub const MAX_ENTRIES: u32 = 148;
+/// Bytes of partial parity in one log of a ring, at most.
+pub const RING_LOG_BYTES: u64 = 128 << 10;
+/// Areas of so many bytes are rings: two logs of full length fit.
+pub const RING_BYTES: u64 = 2 * (RING_LOG_BYTES + HEADER_BYTES as u64);
 /// Bytes of one row of a stripe: what md writes at once on a member.
 pub const ROW_BYTES: u32 = 4096;
 

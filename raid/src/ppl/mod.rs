@@ -6,15 +6,17 @@
 //! had arrived. So a member that is missing at the same time loses nothing that was not being
 //! written.
 //!
-//! [`header`] reads the area, [`replay`] says which blocks to read and what parity then is. Nothing
-//! here reads a member.
+//! [`header`] reads the area, [`found`] says what it means at assembly, [`replay`] which blocks to
+//! read and what parity then is. Nothing here reads a member; `array::ppl` writes the log.
 //!
 //! Sources: Linux `md_p.h` (`struct ppl_header`), `raid5-ppl.c` (`ppl_load_distributed`,
 //! `ppl_recover_entry`), `Documentation/driver-api/md/raid5-ppl.rst`.
 
+pub mod found;
 pub mod header;
 pub mod replay;
 
+pub use found::{Found, Log, Outlook, Step};
 pub use header::{Area, Entry, Header, PplError, signature};
 pub use replay::{Row, rows};
 

@@ -19,6 +19,7 @@ use super::uuid::Uuid;
 use super::v1::{FIXED_BYTES, RawV1, devflag, feature};
 use super::v090::V090;
 use crate::level::Level;
+use crate::ppl::header::RING_BYTES;
 
 /// Sectors (of 512 bytes) in a count of bytes, rounded up.
 const fn sectors_for(bytes: usize) -> u64 {
@@ -111,6 +112,14 @@ pub struct Ppl {
     pub multiple: bool,
 }
 
+impl Ppl {
+    /// Whether the area has room for a ring of logs; it is then one, whatever the bit says
+    /// (`raid5-ppl.c ppl_init_child_log`).
+    pub fn is_ring(&self) -> bool {
+        u64::from(self.sectors) * 512 >= RING_BYTES
+    }
+}
+
 /// A change of geometry in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reshape {
@@ -159,8 +168,8 @@ pub enum Unsupported {
     /// A journal may hold newer data than the members.
     #[error("the array has a write journal")]
     Journal,
-    /// A partial parity log must be kept with every write.
-    #[error("the array has a partial parity log")]
+    /// A partial parity log where md keeps none.
+    #[error("the array has a partial parity log, which only RAID5 can have")]
     Ppl,
     /// Another machine may be writing.
     #[error("the array is shared by a cluster")]
@@ -321,6 +330,11 @@ impl Superblock {
         self.sector_at(self.bad_blocks?.offset.into())
     }
 
+    /// First sector of the partial parity log's area on this member.
+    pub fn ppl_sector(&self) -> Option<u64> {
+        self.sector_at(self.ppl?.offset.into())
+    }
+
     /// Sectors the bitmap may use: up to the next thing on the member, which is data, the
     /// superblock, the bad-block log or the end of the device.
     pub fn bitmap_room(&self, device_sectors: u64) -> Option<u64> {
@@ -335,6 +349,26 @@ impl Superblock {
         Some(next - start)
     }
 
+    /// Why this member cannot keep the partial parity log that the array has, or has one the array has
+    /// not (`raid5-ppl.c ppl_validate_rdev`).
+    pub fn log_misfit(&self, array: &Self) -> Option<&'static str> {
+        let overlaps = |ppl: Ppl| {
+            let log = self.bad_blocks?;
+            let (start, bad) = (self.ppl_sector()?, self.bad_blocks_sector()?);
+            Some(start < bad + u64::from(log.sectors) && bad < start + u64::from(ppl.sectors))
+        };
+        match (self.ppl, array.ppl) {
+            (None, None) => None,
+            (None, Some(_)) => Some("has no room for the array's partial parity log"),
+            (Some(_), None) => Some("has a partial parity log, and the array has none"),
+            (Some(ppl), _) if ppl.sectors < 16 => Some("has a partial parity log without room"),
+            (Some(ppl), _) if overlaps(ppl) == Some(true) => {
+                Some("has its partial parity log where its bad-block log is")
+            }
+            _ => None,
+        }
+    }
+
     /// Why holdfast must not write this array, if so.
     pub fn refuses_writing(&self) -> Option<Unsupported> {
         let other = self.other_features;
@@ -345,7 +379,7 @@ impl Superblock {
             (self.level().is_none(), Unsupported::Level(self.level_number)),
             (self.reshape.is_some(), Unsupported::Reshape),
             (other & feature::JOURNAL != 0, Unsupported::Journal),
-            (self.ppl.is_some(), Unsupported::Ppl),
+            (self.ppl.is_some() && self.level() != Some(Level::Raid5), Unsupported::Ppl),
             (other & feature::CLUSTERED != 0, Unsupported::Clustered),
             (self.minor == Minor::V0_90, Unsupported::OldMetadata),
         ];

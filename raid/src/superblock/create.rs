@@ -20,7 +20,7 @@
 
 use super::bad_blocks::LOG_SECTORS;
 use super::bitmap_header::{BitmapHeader, HEADER_BYTES};
-use super::block::{LogPlace, Superblock};
+use super::block::{LogPlace, Ppl, Superblock};
 use super::geometry::{array_sectors, whole_chunks};
 use super::placement::{MIN_DEVICE_SECTORS, Minor};
 use super::role::{Resync, Role};
@@ -28,6 +28,7 @@ use super::v1::{FIXED_BYTES, devflag, feature};
 use super::wish::{BitmapWish, CreateError, Device, NewArray, NewMember};
 use crate::layout::{Layout, Shape};
 use crate::level::Level;
+use crate::ppl::{Header, signature};
 
 /// Sectors per GiB.
 const GIB: u64 = 1 << 21;
@@ -43,6 +44,8 @@ const MIN_BITMAP_CHUNK: u64 = 4096;
 const RAID1_ROUNDING: u32 = 128;
 /// Where the bitmap starts after a 1.1 or 1.2 superblock, in sectors.
 const BITMAP_OFFSET: i32 = 8;
+/// Sectors of a partial parity log's area (mdadm `MULTIPLE_PPL_AREA_SIZE_SUPER1`).
+const PPL_SECTORS: u64 = 2048;
 /// Sectors a 1.0 superblock keeps at the end.
 const END_SECTORS: u64 = 16;
 
@@ -87,6 +90,8 @@ pub struct Plan {
     pub members: Vec<PlannedMember>,
     /// The bitmap, if there is one.
     pub bitmap: Option<PlannedBitmap>,
+    /// The partial parity log, if there is one: the same place on every device.
+    pub ppl: Option<Ppl>,
     /// How far redundancy is good from the start.
     pub resync: Resync,
     array: NewArray,
@@ -102,15 +107,22 @@ pub fn plan(array: &NewArray) -> Result<Plan, CreateError> {
     let offset = data_offset(array)?;
     let size = member_size(array, offset)?;
     let bitmap = plan_bitmap(array, size)?;
-    check_metadata_room(array, offset, bitmap.as_ref())?;
+    let ppl = plan_ppl(array, offset);
+    check_metadata_room(array, offset, bitmap.as_ref(), ppl)?;
+    let space = match (&bitmap, ppl) {
+        (Some(bitmap), _) => bitmap_room(array, bitmap),
+        (None, Some(ppl)) => ppl.sectors.into(),
+        (None, None) => bitmap_space(size),
+    };
     let members: Vec<PlannedMember> =
-        array.devices().map(|device| place(array, device, offset, size, bitmap.as_ref())).collect();
+        array.devices().map(|device| place(array, device, offset, size, space)).collect();
     let data: Vec<u64> = members.iter().filter(|m| m.slot.is_some()).map(|m| m.data_size).collect();
     check_layout(array, size)?;
     Ok(Plan {
         size,
         array_sectors: total(array, size, &data),
         bitmap,
+        ppl,
         resync: first_resync(array),
         needs_raid0_layout: array.level == Level::Raid0 && unequal(&data, array.chunk_sectors),
         members,
@@ -145,6 +157,29 @@ const fn bitmap_space(sectors: u64) -> u64 {
     }
 }
 
+/// Sectors set aside on a device for what guards writes: bitmap or partial parity log.
+const fn guard_space(array: &NewArray, sectors: u64) -> u64 {
+    match array.ppl {
+        true => PPL_SECTORS,
+        false => bitmap_space(sectors),
+    }
+}
+
+/// The partial parity log's place: mdadm's, or what a data offset that was asked for leaves room for.
+fn plan_ppl(array: &NewArray, offset: u64) -> Option<Ppl> {
+    let log = u64::from(LOG_SECTORS);
+    let (offset, sectors) = match array.minor {
+        _ if !array.ppl => return None,
+        Minor::V1_0 | Minor::V0_90 => (-((PPL_SECTORS + log) as i16), PPL_SECTORS),
+        Minor::V1_1 | Minor::V1_2 => {
+            let superblock = array.minor.sector(MIN_DEVICE_SECTORS).unwrap_or_default();
+            let room = offset.saturating_sub(superblock + BITMAP_OFFSET as u64 + log);
+            (BITMAP_OFFSET as i16, PPL_SECTORS.min(room / 8 * 8))
+        }
+    };
+    Some(Ppl { offset, sectors: sectors as u16, multiple: false })
+}
+
 /// Where data starts: room for metadata, plus about 0.1 % of the device (at most 128 MiB) that a
 /// later reshape can move into, rounded up to 1 MiB. The first device decides for all.
 fn data_offset(array: &NewArray) -> Result<u64, CreateError> {
@@ -163,7 +198,7 @@ fn data_offset(array: &NewArray) -> Result<u64, CreateError> {
             break;
         }
     }
-    Ok((24 + bitmap_space(sectors) + headroom).next_multiple_of(MIB))
+    Ok((24 + guard_space(array, sectors) + headroom).next_multiple_of(MIB))
 }
 
 /// What metadata and data offset take from a device, in sectors.
@@ -171,7 +206,7 @@ fn overhead(array: &NewArray, device: u64, offset: u64) -> u64 {
     match array.minor {
         Minor::V1_0 | Minor::V0_90 => {
             let rounding = device % 8;
-            offset + rounding + END_SECTORS + u64::from(LOG_SECTORS) + bitmap_space(device)
+            offset + rounding + END_SECTORS + u64::from(LOG_SECTORS) + guard_space(array, device)
         }
         Minor::V1_1 | Minor::V1_2 => offset,
     }
@@ -278,6 +313,7 @@ fn check_metadata_room(
     array: &NewArray,
     offset: u64,
     bitmap: Option<&PlannedBitmap>,
+    ppl: Option<Ppl>,
 ) -> Result<(), CreateError> {
     let Some(superblock) =
         array.minor.sector(MIN_DEVICE_SECTORS).filter(|_| array.minor.is_at_start())
@@ -286,7 +322,10 @@ fn check_metadata_room(
     };
     let table = ((FIXED_BYTES + 2 * table_entries(array)) / 512) as u64;
     let bitmap = bitmap.map_or(0, |bitmap| BITMAP_OFFSET as u64 + bitmap.sectors);
-    let need = superblock + table.max(bitmap);
+    // A header, and a chunk of partial parity.
+    let log = u64::from(LOG_SECTORS) + u64::from(array.chunk_sectors);
+    let ppl = ppl.map_or(0, |_| BITMAP_OFFSET as u64 + log + u64::from(LOG_SECTORS));
+    let need = superblock + table.max(bitmap).max(ppl);
     if offset < need { Err(CreateError::DataOffset { wanted: offset, need }) } else { Ok(()) }
 }
 
@@ -296,11 +335,10 @@ fn place(
     device: Device,
     data_offset: u64,
     size: u64,
-    bitmap: Option<&PlannedBitmap>,
+    space: u64,
 ) -> PlannedMember {
     let sectors = device.device.sectors;
     let super_offset = array.minor.sector(sectors).unwrap_or_default();
-    let space = bitmap.map_or_else(|| bitmap_space(size), |bitmap| bitmap_room(array, bitmap));
     let (data_size, log) = match array.minor {
         Minor::V1_0 | Minor::V0_90 => {
             let room = super_offset - data_offset;
@@ -367,6 +405,21 @@ impl Plan {
         member.super_offset.checked_add_signed(self.bitmap.as_ref()?.offset.into())
     }
 
+    /// The first bytes of the partial parity log's area, to be written at
+    /// [`ppl_sector`](Self::ppl_sector) of every device: an empty log; or zeros where parity is not known
+    /// good, for no log could speak for it.
+    pub fn ppl(&self) -> Option<Vec<u8>> {
+        self.ppl?;
+        let empty = Header { generation: 0, entries: Vec::new() };
+        let header = empty.emit(signature(self.array.set_uuid));
+        Some(if self.resync == Resync::Clean { header } else { vec![0; header.len()] })
+    }
+
+    /// Where the partial parity log's area starts on a device.
+    pub fn ppl_sector(&self, member: &PlannedMember) -> Option<u64> {
+        member.super_offset.checked_add_signed(self.ppl?.offset.into())
+    }
+
     /// What all superblocks have in common.
     fn shared(&self) -> Superblock {
         let array = &self.array;
@@ -384,6 +437,7 @@ impl Plan {
         shared.chunk_sectors = array.chunk_sectors;
         shared.raid_disks = array.raid_disks();
         shared.bitmap_offset = self.bitmap.as_ref().map(|bitmap| bitmap.offset);
+        shared.ppl = self.ppl;
         shared.resync = self.resync;
         shared.roles = vec![Role::Spare; table_entries(array)];
         for member in &self.members {

@@ -29,6 +29,7 @@ fn wish(level: Level, count: usize, sectors: u64) -> NewArray {
         chunk_sectors: if level.is_striped() { 1024 } else { 0 },
         minor: Minor::V1_2,
         bitmap: BitmapWish::Default,
+        ppl: false,
         size: None,
         data_offset: None,
         name: Name::new("lab:new").unwrap(),

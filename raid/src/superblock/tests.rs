@@ -222,8 +222,11 @@ fn a_ppl_takes_the_place_of_the_bitmap() {
     seal(&mut block);
     let parsed = parse(&block).unwrap();
     assert_eq!(parsed.ppl, Some(Ppl { offset: 8, sectors: 0x700, multiple: true }));
-    assert_eq!(parsed.refuses_writing(), Some(Unsupported::Ppl));
+    assert_eq!(parsed.refuses_writing(), None);
     assert_eq!(parsed.emit(), block);
+    put(&mut block, 72, &[4]);
+    seal(&mut block);
+    assert_eq!(parse(&block).unwrap().refuses_writing(), Some(Unsupported::Ppl));
 }
 
 #[test]

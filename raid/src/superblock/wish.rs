@@ -14,6 +14,8 @@ use super::v1::MAX_DEV;
 use crate::layout::LayoutError;
 use crate::level::Level;
 
+/// Members a partial parity log serves (`raid5-ppl.c ppl_init_log`).
+const PPL_MEMBERS: usize = 64;
 /// Devices beyond this would overflow byte counts.
 const MAX_DEVICE_SECTORS: u64 = 1 << 53;
 
@@ -65,6 +67,8 @@ pub struct NewArray {
     pub minor: Minor,
     /// Whether to keep a bitmap.
     pub bitmap: BitmapWish,
+    /// Whether to keep a partial parity log: RAID5 only, and in the place of the bitmap.
+    pub ppl: bool,
     /// Sectors to use of each member, rounded down to whole chunks (at least one); all that fit if
     /// none.
     pub size: Option<u64>,
@@ -190,6 +194,15 @@ pub enum CreateError {
     /// The members are so small that no room is set aside for a bitmap.
     #[error("the members are too small for a bitmap")]
     NoBitmapRoom,
+    /// Only RAID5 keeps such a log.
+    #[error("a partial parity log is for RAID5 only, not for {0}")]
+    PplLevel(Level),
+    /// md counts the members of a write in one word.
+    #[error("a partial parity log serves 64 members at most, not {0}")]
+    PplMembers(usize),
+    /// Both would lie in the same place.
+    #[error("an array has a partial parity log or a bitmap, not both")]
+    PplAndBitmap,
 }
 
 /// A device with its number and slot.
@@ -276,9 +289,22 @@ impl NewArray {
         if self.size.is_some() && !level.is_redundant() {
             return Err(CreateError::Size(level));
         }
+        self.check_ppl()?;
         match chunk_fault(level, self.chunk_sectors) {
             Some(why) => Err(CreateError::Chunk { level, sectors: self.chunk_sectors, why }),
             None => Ok(()),
+        }
+    }
+}
+
+impl NewArray {
+    fn check_ppl(&self) -> Result<(), CreateError> {
+        match (self.level, self.members.len(), self.bitmap) {
+            _ if !self.ppl => Ok(()),
+            (level, ..) if level != Level::Raid5 => Err(CreateError::PplLevel(level)),
+            (_, members, _) if members > PPL_MEMBERS => Err(CreateError::PplMembers(members)),
+            (_, _, BitmapWish::Internal { .. }) => Err(CreateError::PplAndBitmap),
+            _ => Ok(()),
         }
     }
 }

@@ -22,6 +22,7 @@ pub(crate) struct New {
     pub(crate) bitmap: Option<u64>,
     pub(crate) minor: Minor,
     pub(crate) clean: bool,
+    pub(crate) ppl: bool,
 }
 
 impl New {
@@ -37,6 +38,7 @@ impl New {
             bitmap: None,
             minor: Minor::V1_2,
             clean: true,
+            ppl: false,
         }
     }
 
@@ -53,6 +55,7 @@ impl New {
                 None => BitmapWish::None,
                 Some(bytes) => BitmapWish::Internal { chunk_bytes: Some(bytes) },
             },
+            ppl: self.ppl,
             size: None,
             data_offset: None,
             name: Name::new("test:array").unwrap(),
@@ -81,6 +84,9 @@ impl New {
                 };
                 put(superblock.super_offset, &superblock.emit());
                 if let (Some(bytes), Some(sector)) = (&bitmap, plan.bitmap_sector(planned)) {
+                    put(sector, bytes);
+                }
+                if let (Some(bytes), Some(sector)) = (&plan.ppl(), plan.ppl_sector(planned)) {
                     put(sector, bytes);
                 }
                 disk

@@ -27,6 +27,7 @@ pub fn recipe(setup: &Setup) -> Recipe {
         layout: setup.layout,
         chunk_sectors: setup.chunk_sectors,
         bitmap: (setup.bitmap > 0).then_some(setup.bitmap),
+        ppl: false,
         minor: setup.minor,
         clean: setup.synced,
         ..Recipe::of(setup.level, setup.members)
