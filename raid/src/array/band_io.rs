@@ -151,10 +151,10 @@ impl<X: Defects> Array<X> {
         let (first, sectors) = (band.member_sector(), band.sectors());
         let settled =
             |cell: &Cell| !matches!(cell.state, CellState::Bad(_) | CellState::Unwritten(_));
-        let faultless = band.cells.iter().all(settled);
-        let full = band.cells.iter().any(|c| c.state == CellState::Unwritten(Fault::Full));
         let unrecorded = self.a_lost_member_missed_it(key);
-        let holds = !unrecorded && (faultless || self.level_holds(key));
+        let faultless = !unrecorded && band.cells.iter().all(settled);
+        let full = band.cells.iter().any(|c| c.state == CellState::Unwritten(Fault::Full));
+        let holds = faultless || self.level_holds(key);
         // Where the others have all of it, what missed it is told apart from them, and parity goes
         // on to stand in for whatever else cannot be read. Where they have not, parity is wrong;
         // as long as every data member is there itself that harms nobody until the resync.
@@ -162,7 +162,8 @@ impl<X: Defects> Array<X> {
         let listed = lists && self.list_missed_rows(key);
         let result = match () {
             () if full => Err(Fault::Full),
-            () if holds && (faultless || listed) => Ok(()),
+            () if unrecorded => Err(self.unwritten_fault(key)),
+            () if faultless || holds && listed => Ok(()),
             () => Err(self.unwritten_fault(key)),
         };
         // What a missing member missed must be on record before the answer.
