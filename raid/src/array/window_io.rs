@@ -25,7 +25,7 @@ impl<X: Defects> Array<X> {
     /// Every readable member of a parity level's window has been read.
     pub(super) fn judge_rows(&mut self, key: Key) {
         let missing = self.missing_cells(key);
-        let held = self.held_for_others(key);
+        let mut held = self.held_for_others(key);
         let parts = self.stripe_parts(&self.windows[key].range);
         let cells = self.windows[key].cells.iter_mut();
         let mut bufs: Vec<Option<Buf>> = cells.map(|cell| cell.buf.take()).collect();
@@ -38,6 +38,11 @@ impl<X: Defects> Array<X> {
             .copied()
             .filter(|slot| targets.contains(slot) || self.window_may_mend(key, *slot))
             .collect();
+        // Whoever was too slow to be read need not be written, but its replacement has to be.
+        let blank = || Buf::zeroed(Self::bytes_of(self.windows[key].sectors()));
+        let awaited =
+            missing.iter().filter(|slot| self.is_replaced(**slot) && !mended.contains(*slot));
+        let mut owed: Vec<(u32, Buf)> = awaited.map(|slot| (*slot, blank())).collect();
         let checks = !matches!(self.action(), Some(Action::Recover) | None);
         let mut updates: Vec<Update> = Vec::new();
         for part in &parts {
@@ -48,10 +53,16 @@ impl<X: Defects> Array<X> {
                 let contents = rows.contents(slot).filter(|_| !forgotten);
                 updates.extend(contents.map(|bytes| (slot, part.skip, Payload::from_slice(bytes))));
             }
+            for (slot, buf) in &mut owed {
+                if let Some(bytes) = rows.contents(*slot) {
+                    buf.put((part.skip * SECTOR_BYTES) as usize, bytes);
+                }
+            }
             if checks {
                 updates.extend(self.compare_rows(&rows));
             }
         }
+        held.append(&mut owed);
         self.write_window(key, joined(updates), held);
     }
 
