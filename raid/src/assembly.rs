@@ -306,7 +306,8 @@ fn check_supported(reference: &Superblock, config: &Config) -> Result<(), Assemb
     Ok(())
 }
 
-/// The bitmap of the first member in sync that has a good one.
+/// The newest bitmap of a member in sync, with what others mark besides: a bit that somebody lacks,
+/// who went before it was set and is not known to have gone, is needed as much as any.
 fn find_bitmap(
     probes: &[Probe],
     verdicts: &[Option<Verdict>],
@@ -320,10 +321,16 @@ fn find_bitmap(
         verdicts[*index].as_ref().is_some_and(|verdict| verdict.serving_slot().is_some())
     };
     let good = |index: usize| match &probes[index].bitmap {
-        Some(Ok(bitmap)) => Some(bitmap.clone()),
+        Some(Ok(bitmap)) => Some(bitmap),
         _ => None,
     };
-    let found = (0..probes.len()).filter(current).find_map(good);
+    let all: Vec<&Bitmap> = (0..probes.len()).filter(current).filter_map(good).collect();
+    let newest = all.iter().rev().max_by_key(|bitmap| bitmap.header.events);
+    let found = newest.map(|newest| {
+        let mut bitmap = Bitmap::clone(newest);
+        all.iter().for_each(|other| bitmap.mark_also(other));
+        bitmap
+    });
     match found {
         None if config.read_only => Ok(None),
         None => Err(AssembleError::NoBitmap),

@@ -11,6 +11,7 @@ use holdfast_core::buf::Buf;
 use holdfast_core::time::Clock;
 
 use crate::ppl::{self, Found};
+use crate::superblock::bitmap_header::HEADER_BYTES;
 use crate::superblock::{
     BadBlocks, BadBlocksError, BitmapError, BitmapHeader, Log, Superblock, SuperblockError,
     placement,
@@ -44,6 +45,21 @@ pub struct Bitmap {
     pub header: BitmapHeader,
     /// Header and bits as on disk; the header alone for kinds holdfast does not maintain.
     pub bytes: Vec<u8>,
+}
+
+impl Bitmap {
+    /// Marks what another copy of the same bitmap marks. One that is laid out otherwise says nothing.
+    pub(crate) fn mark_also(&mut self, other: &Self) {
+        let alike = self.bytes.len() == other.bytes.len()
+            && self.header.chunk_bytes == other.header.chunk_bytes
+            && self.header.sync_size == other.header.sync_size;
+        let bits = HEADER_BYTES as usize..;
+        if let (true, Some(own), Some(others)) =
+            (alike, self.bytes.get_mut(bits.clone()), other.bytes.get(bits))
+        {
+            own.iter_mut().zip(others).for_each(|(own, other)| *own |= other);
+        }
+    }
 }
 
 /// Why a device has no usable superblock.

@@ -185,6 +185,11 @@ impl Damage {
         self.was_at_risk.extend(rows);
     }
 
+    /// Rows whose members may disagree.
+    pub const fn at_risk(&self) -> &RowSet {
+        &self.at_risk
+    }
+
     /// Rows that a crash would put at risk again, whatever has been made of them since.
     pub const fn was_at_risk(&self) -> &RowSet {
         &self.was_at_risk

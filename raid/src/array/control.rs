@@ -91,6 +91,13 @@ pub enum Refusal {
         /// How many.
         requests: u32,
     },
+    /// The metadata do not say yet that it left. Were they to say at once that it is back, a power cut
+    /// in between would make it one that was never away.
+    #[error("it is not on record yet that device {member} left: try again")]
+    Unrecorded {
+        /// Device index.
+        member: usize,
+    },
     /// It never was a member of this array, or of an earlier one under its name.
     #[error("it {0}")]
     Stranger(#[from] crate::superblock::Stranger),

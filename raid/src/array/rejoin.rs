@@ -93,6 +93,9 @@ impl<X: Defects> Array<X> {
         if self.broken {
             return Err(Refusal::NotRunning);
         }
+        if !self.meta.is_idle() {
+            return Err(Refusal::Unrecorded { member });
+        }
         self.how_it_returns(probe)
     }
 

@@ -94,6 +94,8 @@ impl<X: Defects> Run<'_, X> {
             Event::SpareActivated { member, .. } => {
                 if self.twins.remove(member) {
                     self.marks.meet(Mark::Heir);
+                    // Where a crash has left members in doubt it may hold what the old one did not.
+                    self.ledger.forget_seen(&self.rows, self.damage.at_risk());
                 }
                 self.reassess();
             }
