@@ -451,9 +451,12 @@ fn judge(verdict: Verdict) -> (State, Option<String>) {
             (State::Stale { slot: Some(slot.into()) }, Some(why))
         }
         Verdict::Stranger(why) => (State::Foreign, Some(why.to_string())),
-        Verdict::Duplicate { of } => {
-            (State::Foreign, Some(format!("is a copy of device {of}, which was given too")))
-        }
+        Verdict::Duplicate { of } => (
+            State::Foreign,
+            Some(format!(
+                "is a copy of device {of}, which was given too, or has its number or its place"
+            )),
+        ),
     }
 }
 

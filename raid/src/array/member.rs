@@ -60,6 +60,8 @@ pub(crate) struct Member {
     pub(crate) marked_only: bool,
     /// While it is a spare: the slot whose member it is to replace.
     pub(crate) replaces: Option<u32>,
+    /// A replacement that has everything: the update of the metadata that says so.
+    pub(crate) whole_at: Option<u64>,
     read_errors: u32,
     read_errors_since: Instant,
 }
@@ -89,6 +91,7 @@ impl Member {
             why,
             marked_only: false,
             replaces: None,
+            whole_at: None,
             read_errors: 0,
             read_errors_since: Instant::ZERO,
         }

@@ -234,7 +234,7 @@ impl<X: Defects> Array<X> {
             }
             let ahead = matches!(member.state, State::Rebuilding { .. })
                 && self.defects.has(Defect::RecoveryOffsetAhead);
-            let recovered = member.filled().filter(|_| !ahead);
+            let recovered = member.filled().filter(|_| !ahead && member.whole_at.is_none());
             let replacement = matches!(member.state, State::Replacing { .. });
             let by_bitmap = recovered.is_some() && member.marked_only && marked;
             let recorded = !member.bad.is_empty();

@@ -245,6 +245,9 @@ impl<X: Defects> Array<X> {
                 self.begin_pending();
             }
             if self.pass.is_none() {
+                if !self.stopping && !self.config.read_only {
+                    self.finish_replacements();
+                }
                 return;
             }
         }

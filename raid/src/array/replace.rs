@@ -135,12 +135,13 @@ impl<X: Defects> Array<X> {
         for slot in self.replaced() {
             let at = slot as usize;
             let (Some(old), Some(new)) = (self.slots[at], self.twins[at]) else { continue };
-            if self.members[new].filled() < Some(enough) {
+            if self.members[new].filled() < Some(enough) || enough == all && !self.is_whole(new) {
                 continue;
             }
             self.twins[at] = None;
             self.slots[at] = Some(new);
             self.members[new].state = State::InSync { slot };
+            self.members[new].whole_at = None;
             let device = &mut self.members[old];
             device.state = State::Faulty { slot: Some(slot) };
             device.why = Some("has been replaced".to_owned());
@@ -152,6 +153,18 @@ impl<X: Defects> Array<X> {
             self.meta.request_failure();
             if let Some(logs) = &mut self.logs {
                 logs.forget(old);
+            }
+        }
+    }
+
+    /// Whether it is on record that a replacement has everything. It must be before the old member is
+    /// called faulty: of the superblocks that are to say so a power cut may spare any.
+    fn is_whole(&mut self, new: usize) -> bool {
+        match self.members[new].whole_at {
+            Some(update) => self.meta.is_on_record(update),
+            None => {
+                self.members[new].whole_at = Some(self.meta.request());
+                false
             }
         }
     }
@@ -173,6 +186,7 @@ impl<X: Defects> Array<X> {
         let Some(heir) = self.twins[at].take() else { return };
         let done = self.members[heir].filled().unwrap_or(0);
         self.members[heir].state = State::Rebuilding { slot, done };
+        self.members[heir].whole_at = None;
         self.slots[at] = Some(heir);
         self.events.push_back(Event::SpareActivated { member: heir, slot });
     }

@@ -247,7 +247,8 @@ impl Table<'_> {
         }
     }
 
-    /// Whether two candidates claim to be the same device, or the same thing in the same slot.
+    /// Whether two candidates claim to be the same device, to have the same number, or to be the same
+    /// thing in the same slot.
     fn same_place(&self, verdicts: &[Verdict], one: usize, other: usize) -> bool {
         let counts = |index: usize| {
             !matches!(verdicts[index], Verdict::Stranger(_) | Verdict::Duplicate { .. })
@@ -256,7 +257,13 @@ impl Table<'_> {
             return false;
         }
         let (a, b) = (&self.candidates[one], &self.candidates[other]);
+        // A number is given anew when its device is gone. Were that to come back as a spare, each would
+        // be told what the other is (`md.c bind_rdev_to_array` refuses the second).
+        let belongs = |index: usize| {
+            matches!(verdicts[index], Verdict::Spare) || place(&verdicts[index]).is_some()
+        };
         a.device_uuid == b.device_uuid
+            || a.dev_number == b.dev_number && belongs(one) && belongs(other)
             || matches!((place(&verdicts[one]), place(&verdicts[other])), (Some(a), Some(b)) if a == b)
     }
 

@@ -126,6 +126,8 @@ fn verdicts_without_force() {
         ("a spare newer than the members", M, 2, "2@30:01s 0@20:01s 1@20:01s", "spare sync0* sync1 starts"),
         ("a spare the members saw fail", M, 2, "0@20:01f 1@20:01f 2@19:01s", "sync0* sync1 faulty starts"),
         ("a spare that missed its call", P, 3, "0@9:0f21 2@9:0f21 3@8:012s", "sync0* sync2 rebuild1+0 starts"),
+        ("a spare whose number another spare has", P, 3, "0@9:012s 1@9:012s 2@9:012s 3@2:012s+=7 3@9:012s", "sync0* sync1 sync2 dup4 spare starts"),
+        ("a spare whose number a replacement has", P, 3, "0@9:0120 1@9:0120 2@9:0120 3@1:012s+=7 3@9:0120+R,r40", "sync0* sync1 sync2 dup4 repl0+40 starts"),
         ("only spares", M, 2, "2@20:01s 3@20:01ss", "no members"),
         ("rebuilding", P, 3, "0@9:012 1@9:012+r17 2@9:012", "sync0* rebuild1+17 sync2 starts"),
         ("rebuilt beyond the used size", P, 3, "0@9:012 1@9:012+r5000 2@9:012", "sync0* rebuild1+1000 sync2 starts"),
