@@ -343,6 +343,9 @@ pub(crate) struct NewArgs {
     /// Bytes a bit of the bitmap covers
     #[arg(long, value_name = "SIZE", value_parser = kib)]
     pub(crate) bitmap_chunk: Option<u64>,
+    /// How redundancy stays true over an unclean stop [default: as the bitmap says]
+    #[arg(short = 'k', long, value_enum, value_name = "POLICY")]
+    pub(crate) consistency_policy: Option<PolicyWord>,
     /// Spares in addition to the slots
     #[arg(short = 'x', long, value_name = "N", default_value_t = 0)]
     pub(crate) spare_devices: u32,
@@ -696,6 +699,19 @@ pub(crate) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// mdadm's words for how redundancy stays true over an unclean stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PolicyWord {
+    /// Everything is compared again.
+    Resync,
+    /// What a bitmap marks is compared again.
+    Bitmap,
+    /// A write journal; holdfast makes none.
+    Journal,
+    /// A partial parity log: RAID5 only, in the place of a bitmap.
+    Ppl,
 }
 
 /// Whether a new array gets a bitmap.

@@ -60,7 +60,7 @@ fn try_draft(
         chunk_sectors: new.shape.chunk_sectors,
         minor: new.minor,
         bitmap: new.bitmap,
-        ppl: false,
+        ppl: new.ppl,
         size: new.size_sectors,
         data_offset: new.data_offset_sectors,
         name: naming.name,
@@ -108,6 +108,7 @@ pub(crate) struct Blueprint {
     redundancy_bytes: u64,
     overhead_bytes: u64,
     bitmap: Option<PlannedBitmap>,
+    ppl: Option<PlannedPpl>,
     resync_needed: bool,
     members: Vec<Planned>,
     losses: Vec<Losses>,
@@ -117,6 +118,12 @@ pub(crate) struct Blueprint {
 struct PlannedBitmap {
     offset_sectors: i32,
     chunk_bytes: u32,
+    size_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct PlannedPpl {
+    offset_sectors: i16,
     size_bytes: u64,
 }
 
@@ -171,6 +178,10 @@ impl Blueprint {
                 chunk_bytes: bitmap.header.chunk_bytes,
                 size_bytes: bitmap.sectors * SECTOR_BYTES,
             }),
+            ppl: plan.ppl.map(|ppl| PlannedPpl {
+                offset_sectors: ppl.offset,
+                size_bytes: u64::from(ppl.sectors) * SECTOR_BYTES,
+            }),
             resync_needed: plan.resync != Resync::Clean,
             members: plan
                 .members
@@ -197,6 +208,10 @@ impl Blueprint {
         if let Some(bitmap) = &self.bitmap {
             let (chunk, size) = (Human(bitmap.chunk_bytes.into()), Human(bitmap.size_bytes));
             rows.push(row!["bitmap:", format!("a bit per {chunk}, {size} on each member")]);
+        }
+        if let Some(ppl) = &self.ppl {
+            let size = Human(ppl.size_bytes);
+            rows.push(row!["log:", format!("partial parity, {size} on each member")]);
         }
         let mut lines = table::lay_out(&rows);
         lines.push(String::new());

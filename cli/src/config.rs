@@ -314,6 +314,7 @@ pub(crate) struct New {
     pub(crate) shape: Shape,
     pub(crate) minor: Minor,
     pub(crate) bitmap: BitmapWish,
+    pub(crate) ppl: bool,
     pub(crate) spares: u32,
     pub(crate) size_sectors: Option<u64>,
     pub(crate) data_offset_sectors: Option<u64>,
@@ -639,19 +640,51 @@ fn map_job(map: args::MapArgs) -> Result<Map, Failure> {
     Ok(Map { shape, member_sectors, offsets_bytes: map.offsets })
 }
 
-fn new_array(new: &args::NewArgs) -> Result<New, Failure> {
-    let bitmap = match (new.bitmap, new.bitmap_chunk) {
+/// What keeps redundancy true over an unclean stop: a bitmap, a partial parity log, or nothing.
+fn guards(new: &args::NewArgs) -> Result<(BitmapWish, bool), Failure> {
+    use args::{BitmapWord, PolicyWord};
+    let wish = bitmap_wish(new)?;
+    let asked = new.bitmap == Some(BitmapWord::Internal) || new.bitmap_chunk.is_some();
+    let word = "--consistency-policy";
+    match new.consistency_policy {
+        None => Ok((wish, false)),
+        Some(PolicyWord::Resync | PolicyWord::Ppl) if asked => {
+            Err(Failure::usage(format!("{word}: an array has that or a bitmap, not both")))
+        }
+        Some(PolicyWord::Resync) => Ok((BitmapWish::None, false)),
+        Some(PolicyWord::Bitmap) => match wish {
+            BitmapWish::None => Err(Failure::usage(format!("{word} bitmap: there is no bitmap"))),
+            BitmapWish::Default => Ok((BitmapWish::Internal { chunk_bytes: None }, false)),
+            wish => Ok((wish, false)),
+        },
+        Some(PolicyWord::Ppl) if new.shape.level != Level::Raid5 => {
+            Err(Failure::usage(format!("{word} ppl: only raid5 has partial parity logs")))
+        }
+        Some(PolicyWord::Ppl) => Ok((BitmapWish::None, true)),
+        Some(PolicyWord::Journal) => Err(Failure::usage(format!(
+            "{word} journal: holdfast makes no write journals; ppl closes the write hole of raid5"
+        ))),
+    }
+}
+
+fn bitmap_wish(new: &args::NewArgs) -> Result<BitmapWish, Failure> {
+    Ok(match (new.bitmap, new.bitmap_chunk) {
         (None, None) => BitmapWish::Default,
         (Some(args::BitmapWord::None), None) => BitmapWish::None,
         (Some(args::BitmapWord::None), Some(_)) => {
             return Err(Failure::usage("--bitmap-chunk: there is no bitmap"));
         }
         (_, chunk_bytes) => BitmapWish::Internal { chunk_bytes },
-    };
+    })
+}
+
+fn new_array(new: &args::NewArgs) -> Result<New, Failure> {
+    let (bitmap, ppl) = guards(new)?;
     Ok(New {
         shape: shape(&new.shape)?,
         minor: new.metadata,
         bitmap,
+        ppl,
         spares: new.spare_devices,
         // 0 is mdadm's word for all there is.
         size_sectors: new

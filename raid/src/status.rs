@@ -39,6 +39,8 @@ pub struct Status {
     pub members: Vec<MemberStatus>,
     /// Bitmap: bits set, bits in all, bytes a bit covers.
     pub bitmap: Option<BitmapStatus>,
+    /// Whether it keeps a partial parity log.
+    pub ppl: bool,
 }
 
 /// How the rows of parity stripes were written, counted in bands (rows in which each data member is
@@ -64,6 +66,18 @@ pub enum Health {
     Degraded,
     /// Data is missing.
     Failed,
+}
+
+impl Status {
+    /// md's word for how redundancy stays true over an unclean stop; none where there is none.
+    pub const fn consistency_policy(&self) -> Option<&'static str> {
+        match self.level.is_redundant() {
+            false => None,
+            true if self.ppl => Some("ppl"),
+            true if self.bitmap.is_some() => Some("bitmap"),
+            true => Some("resync"),
+        }
+    }
 }
 
 /// A step inside an operation: what members are asked for, or what is waited for.

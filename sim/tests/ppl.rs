@@ -246,3 +246,23 @@ fn logs_of_an_earlier_run_are_gone_before_the_first_of_this_one() {
     let logs = probes.iter().map(|probe| entries(probe.ppl.as_ref().unwrap().as_ref().unwrap()));
     assert_eq!(logs.sum::<usize>(), 1, "{:?}", probes.iter().map(|p| &p.ppl).collect::<Vec<_>>());
 }
+
+/// Chunks larger than a log has room for.
+#[test]
+fn large_chunks_go_through_many_logs() {
+    for lost in [None, Some(0), Some(2)] {
+        let recipe = Recipe { chunk_sectors: 1024, ..recipe(3, true).sectors(8192) };
+        let recipe = Recipe { data_offset: 4096, ..recipe };
+        let mut rig = Rig::start(recipe.disks());
+        if let Some(lost) = lost {
+            rig.array_mut().fail_member(lost).unwrap();
+        }
+        let data = fill(0, 3, rig.size() / SECTOR);
+        rig.write(512 * 3, &data[512 * 3..512 * 5000]).unwrap();
+        assert_eq!(rig.read(512 * 3, 512 * 4997).unwrap(), data[512 * 3..512 * 5000]);
+        let mut disks = rig.crash();
+        disks.remove(lost.unwrap_or(1));
+        let mut rig = Rig::start(disks);
+        assert_eq!(rig.read(512 * 3, 512 * 4997).unwrap(), data[512 * 3..512 * 5000]);
+    }
+}

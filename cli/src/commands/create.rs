@@ -219,7 +219,7 @@ pub(super) fn write_out(
     Ok(())
 }
 
-/// Old superblocks off; bitmap and an empty bad-block log on.
+/// Old superblocks off; bitmap or partial parity log and an empty bad-block log on.
 ///
 /// The log is written although nobody reads it yet: on a sparse file that claims its room, so that
 /// a disk that is full one day can still record what went wrong.
@@ -233,6 +233,9 @@ fn prepare(
         erase::erase(&mut member.disk, &mut world.clock, sector)?;
     }
     if let (Some(bytes), Some(sector)) = (plan.bitmap(), plan.bitmap_sector(planned)) {
+        put(member, world, sector, &bytes, Durability::Cached)?;
+    }
+    if let (Some(bytes), Some(sector)) = (plan.ppl(), plan.ppl_sector(planned)) {
         put(member, world, sector, &bytes, Durability::Cached)?;
     }
     if let Some(log) = planned.bad_blocks

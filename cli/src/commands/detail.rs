@@ -36,6 +36,7 @@ pub(super) struct Detail {
     missing_slots: Vec<u32>,
     losses_survivable: u32,
     bitmap: Option<Bitmap>,
+    consistency_policy: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -138,6 +139,7 @@ impl Detail {
                 chunks_dirty: bitmap.dirty,
                 chunks: bitmap.total,
             }),
+            consistency_policy: status.consistency_policy(),
         }
     }
 }
@@ -262,6 +264,9 @@ fn lines(session: &Session, status: &Status, detail: &Detail) -> Vec<String> {
     if let Some(bitmap) = &detail.bitmap {
         let (dirty, all, chunk) = (bitmap.chunks_dirty, bitmap.chunks, Human(bitmap.chunk_bytes));
         rows.push(row!["bitmap:", format!("{dirty} of {all} chunks of {chunk} marked")]);
+    }
+    if let Some(policy) = detail.consistency_policy {
+        rows.push(row!["policy:", policy]);
     }
     rows.push(row!["losses:", losses(status, detail.losses_survivable)]);
     let mut lines = table::lay_out(&rows);

@@ -11,6 +11,7 @@ use holdfast_core::size::{Human, SECTOR_BYTES};
 use holdfast_host::member::Access;
 use holdfast_raid::layout::names;
 use holdfast_raid::level::Level;
+use holdfast_raid::ppl::Found;
 use holdfast_raid::scan::{Probe, scan};
 use holdfast_raid::superblock::examine::{examine_text, level_name};
 use holdfast_raid::superblock::examine_v090::examine_v090_text;
@@ -48,6 +49,7 @@ struct Array {
     array_state: String,
     state: &'static str,
     why: Option<&'static str>,
+    consistency_policy: Option<&'static str>,
     members: Vec<Member>,
 }
 
@@ -78,6 +80,13 @@ struct Other {
 struct Asked {
     path: PathBuf,
     probe: Probe,
+}
+
+impl Asked {
+    /// Whether, by its partial parity log, an unclean stop leaves no doubt about its stripes.
+    const fn tells_what_was_in_flight(&self) -> bool {
+        matches!(self.probe.ppl, Some(Ok(Found::Log(_) | Found::Torn)))
+    }
 }
 
 /// Shows what the superblocks say.
@@ -266,7 +275,8 @@ fn summaries(asked: &[Asked], report: &Report) -> Exit {
     for set in group(&superblocks) {
         let blocks: Vec<Superblock> = set.iter().map(|index| superblocks[*index].clone()).collect();
         let paths: Vec<&Path> = set.iter().map(|index| members[*index].path.as_path()).collect();
-        let array = summary(&blocks, &paths);
+        let silent = set.iter().any(|index| !members[*index].tells_what_was_in_flight());
+        let array = summary(&blocks, &paths, silent);
         array_lines(&array).into_iter().for_each(|line| report.line(line));
         let holders = array.members.iter().filter_map(|member| member.locked_by.as_ref());
         holders.for_each(|held| report.note(held));
@@ -300,11 +310,12 @@ fn array_exit(state: &str) -> Exit {
 }
 
 /// One set that shares a uuid.
-fn summary(blocks: &[Superblock], paths: &[&Path]) -> Array {
+fn summary(blocks: &[Superblock], paths: &[&Path], silent: bool) -> Array {
     let choice = choose(blocks, false);
     let freshest = choice.as_ref().map_or(0, |choice| choice.freshest);
     let block = &blocks[freshest];
     let doubt = choice.as_ref().ok().and_then(|choice| parity_in_doubt(block, choice));
+    let doubt = doubt.filter(|_| silent || block.ppl.is_none());
     let state = match &choice {
         Err(_) => "unusable",
         Ok(choice) if !choice.enough || doubt.is_some() => "unusable",
@@ -343,7 +354,19 @@ fn summary(blocks: &[Superblock], paths: &[&Path]) -> Array {
         array_state: array_state(block),
         state,
         why: doubt,
+        consistency_policy: policy(block),
         members,
+    }
+}
+
+/// md's word for how redundancy stays true over an unclean stop; none where there is none.
+fn policy(block: &Superblock) -> Option<&'static str> {
+    let redundant = block.level().is_some_and(Level::is_redundant);
+    match () {
+        () if !redundant => None,
+        () if block.ppl.is_some() => Some("ppl"),
+        () if block.bitmap_offset.is_some() => Some("bitmap"),
+        () => Some("resync"),
     }
 }
 
@@ -469,7 +492,11 @@ fn array_lines(array: &Array) -> Vec<String> {
         ]);
     }
     lines.extend(table::lay_out(&rows));
-    let clean = if array.clean { "clean" } else { "not clean: a resync is pending" };
+    let clean = match array.consistency_policy {
+        _ if array.clean => "clean",
+        Some("ppl") => "not clean: what its log covers is made good at the start",
+        _ => "not clean: a resync is pending",
+    };
     let usable = match array.state {
         "good" => "usable",
         "degraded" => "usable, degraded",

@@ -41,6 +41,7 @@ impl Course {
     pub(crate) fn new(case: &Case) -> Self {
         let n = case.shape.members;
         let losses = match case.state {
+            State::Dirty if case.direction == Direction::ToKernel => 1,
             State::Healthy | State::Dirty => 0,
             State::Degraded => [1, case.shape.tolerance][case.draw("losses", 2)],
             State::Rebuilt | State::HalfRebuilt => 1,
@@ -48,8 +49,10 @@ impl Course {
         let first = case.draw("first lost", n);
         let lost: Vec<_> = (0..losses).map(|i| (first + i) % n).collect();
         let loss = loss(case);
-        let stale_present =
-            !lost.is_empty() && loss != Loss::Missing && case.draw("stale present", 2) == 0;
+        let stale_present = case.state != State::Dirty
+            && !lost.is_empty()
+            && loss != Loss::Missing
+            && case.draw("stale present", 2) == 0;
         Self { lost, loss, spare: spare(case), stale_present }
     }
 
@@ -77,6 +80,7 @@ fn loss(case: &Case) -> Loss {
         (Direction::ToKernel, State::Degraded) => {
             [Loss::Failed, Loss::Absent, Loss::Missing][case.draw("loss", 3)]
         }
+        (Direction::ToKernel, State::Dirty) => Loss::Absent,
         _ => Loss::Failed,
     }
 }

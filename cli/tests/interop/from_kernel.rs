@@ -7,7 +7,7 @@
 
 use crate::course::Spare;
 use crate::holdfast::Holdfast;
-use crate::matrix::{Special, State};
+use crate::matrix::{Guard, Special, State};
 use crate::trial::{Failure, Trial};
 
 fn rounds(trial: &Trial) -> u32 {
@@ -88,7 +88,7 @@ fn create(trial: &Trial, devices: &[String]) -> Vec<String> {
             by_sysfs,
             "settle 0".to_owned(),
         ];
-        if case.bitmap {
+        if case.guard == Guard::Bitmap {
             // the kernel learns the array's uuid, which a bitmap needs, only when it is assembled
             steps.push("halt".to_owned());
             steps.push(format!("mdadm --assemble $md {members}"));
@@ -100,10 +100,11 @@ fn create(trial: &Trial, devices: &[String]) -> Vec<String> {
     if !case.shape.layout.is_empty() {
         options += &format!(" --layout={}", case.shape.layout);
     }
-    match (case.shape.redundant(), case.bitmap) {
-        (false, _) => {}
-        (true, false) => options += " --bitmap=none",
-        (true, true) => options += " --bitmap=internal --bitmap-chunk=64K",
+    match case.guard {
+        _ if !case.shape.redundant() => {}
+        Guard::None => options += " --bitmap=none",
+        Guard::Ppl => options += " --consistency-policy=ppl",
+        Guard::Bitmap => options += " --bitmap=internal --bitmap-chunk=64K",
     }
     if trial.course.spare == Some(Spare::Hot) {
         options += &format!(" --spare-devices=1 {members} {}", devices[n]);
@@ -129,6 +130,14 @@ pub(crate) fn conclude(
     read(holdfast)?;
     untouched(holdfast)?;
     let degraded = i32::from(trial.degraded() > 0);
+    if trial.case.state == State::Dirty && trial.case.guard == Guard::Ppl {
+        // whoever does not come back, and without force
+        for member in &members {
+            let left: Vec<_> = members.iter().filter(|other| *other != member).cloned().collect();
+            trial.read_back(holdfast, &left, 0, rounds(trial))?;
+        }
+        untouched(holdfast)?;
+    }
     match trial.case.state {
         State::HalfRebuilt | State::Dirty => {
             holdfast.run("rebuild", &members, 0)?;

@@ -3,9 +3,10 @@
 //! Every command is kept, so that a failing case can be repeated by hand.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use crate::programs::{self, Output};
@@ -41,6 +42,34 @@ impl Holdfast {
     /// kernel does.
     pub(crate) fn mdadm_examine(&mut self, member: &str) -> Result<String, String> {
         self.check(self.mdadm.clone(), "mdadm", vec!["--examine", member], 0)
+    }
+
+    /// Runs `holdfast VERB OPTIONS MEMBERS` and kills it once `now` says so; as often as it takes for
+    /// `now` to be true afterwards as well.
+    pub(crate) fn kill(
+        &mut self,
+        verb_and_options: &str,
+        members: &[String],
+        now: impl Fn() -> io::Result<bool>,
+    ) -> Result<(), String> {
+        let words = verb_and_options.split_whitespace().chain(members.iter().map(String::as_str));
+        let line = format!("holdfast {}", words.clone().collect::<Vec<_>>().join(" "));
+        self.commands.push(format!("{line} # killed"));
+        let said = |e| format!("{line}: {e}");
+        for _ in 0..100 {
+            let mut command = Command::new(PROGRAM);
+            command.args(words.clone()).current_dir(&self.dir).env("XDG_STATE_HOME", &self.dir);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let mut child = command.spawn().map_err(said)?;
+            while !now().map_err(said)? && child.try_wait().map_err(said)?.is_none() {
+                thread::yield_now();
+            }
+            child.kill().and_then(|()| child.wait()).map_err(said)?;
+            if now().map_err(said)? {
+                return Ok(());
+            }
+        }
+        Err(format!("{line}: was never killed in the middle of it"))
     }
 
     fn check(

@@ -6,22 +6,23 @@
 //! writes a round of its own, and holdfast reads that.
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::slice;
 
 use crate::content::Layer;
 use crate::course::{Course, Loss, Spare};
 use crate::holdfast::Holdfast;
-use crate::matrix::{Special, State};
+use crate::matrix::{Guard, Special, State};
 use crate::trial::{Failure, Trial};
 
 /// Rounds of writing by holdfast.
 fn rounds(trial: &Trial) -> u32 {
     match trial.case.state {
-        State::Healthy => 1,
+        State::Healthy | State::Dirty => 1,
         State::Degraded if trial.course.loss == Loss::Missing => 1,
         State::Degraded => 2,
         State::Rebuilt => 3,
-        State::HalfRebuilt | State::Dirty => unreachable!("only the kernel makes these"),
+        State::HalfRebuilt => unreachable!("only the kernel makes these"),
     }
 }
 
@@ -48,7 +49,12 @@ fn make(trial: &Trial, holdfast: &mut Holdfast) -> Result<(), Failure> {
             array.replace()?;
             array.write(2)?;
         }
-        State::HalfRebuilt | State::Dirty => unreachable!("only the kernel makes these"),
+        State::Dirty => {
+            array.write_and_die(1)?;
+            array.lose()?;
+            return array.examine();
+        }
+        State::HalfRebuilt => unreachable!("only the kernel makes these"),
     }
     array.examine()?;
     trial.read_back(holdfast, &trial.present_files(), rounds(trial), rounds(trial))
@@ -99,6 +105,31 @@ impl<'a> Making<'a> {
             fs::remove_file(&path).map_err(said)?;
         }
         Ok(())
+    }
+
+    /// Begins a round with other bytes, and is killed in the middle.
+    fn write_and_die(&mut self, round: u32) -> Result<(), Failure> {
+        let bytes = self.array_bytes()?;
+        let layers = self.trial.case.recipe(rounds(self.trial)).layers(round, bytes);
+        let Layer { at, len, .. } = *layers.iter().max_by_key(|layer| layer.len).expect("a round");
+        let first = self.trial.dir.join(&self.members[0]);
+        let place = match self.trial.case.metadata {
+            "1.0" => (self.trial.members[0].bytes / 512 - 16) / 8 * 4096,
+            "1.1" => 0,
+            _ => 4096,
+        };
+        // the resync offset: zero while a write may be under way
+        let dirty = || {
+            let mut field = [1; 8];
+            let file = File::open(&first)?;
+            file.read_exact_at(&mut field, place + 208).map(|()| field == [0; 8])
+        };
+        let junk = self.trial.dir.join("junk.bin");
+        let said = |e| format!("junk.bin: {e}");
+        fs::write(&junk, vec![0x5a; len as usize]).map_err(said)?;
+        let write = format!("write --offset {at} --input junk.bin");
+        self.holdfast.kill(&write, &self.members, dirty)?;
+        fs::remove_file(&junk).map_err(said)
     }
 
     /// Whether the array is degraded decides the exit code of `detail`; the size it says either
@@ -164,11 +195,12 @@ fn create_options(trial: &Trial) -> String {
     if let Some(kib) = case.chunk_kib {
         options += &format!(" --chunk {kib}K");
     }
-    match (case.shape.redundant(), case.bitmap) {
-        (false, _) => {}
-        (true, false) => options += " --bitmap none",
+    match case.guard {
+        _ if !case.shape.redundant() => {}
+        Guard::None => options += " --bitmap none",
+        Guard::Ppl => options += " --consistency-policy ppl",
         // a bit for everything, or many
-        (true, true) => {
+        Guard::Bitmap => {
             options += " --bitmap internal";
             options += ["", " --bitmap-chunk 64K"][case.draw("bitmap chunk", 2)];
         }
@@ -187,9 +219,11 @@ pub(crate) fn steps(trial: &Trial, devices: &[String]) -> Vec<String> {
     let mut steps = vec![
         format!("mdadm --assemble --run $md {}", present.join(" ")),
         format!("settle {degraded}"),
-        "no_complaint".to_owned(),
-        format!("tool verify $md {recipe} {written}"),
     ];
+    if trial.case.state != State::Dirty {
+        steps.push("no_complaint".to_owned());
+        steps.push(format!("tool verify $md {recipe} {written}"));
+    }
     if trial.case.shape.redundant() && degraded == 0 {
         steps.push("scrub".to_owned());
     }

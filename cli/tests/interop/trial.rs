@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::content::Content;
 use crate::course::Course;
 use crate::holdfast::Holdfast;
-use crate::matrix::{Case, Direction, Special, State};
+use crate::matrix::{Case, Direction, Guard, Special, State};
 use crate::shelf::{Place, Shelf};
 use crate::{from_kernel, to_kernel};
 
@@ -127,8 +127,8 @@ impl Trial {
     /// How many slots stay empty, as sysfs counts.
     pub(crate) fn degraded(&self) -> usize {
         match self.case.state {
-            State::Degraded | State::HalfRebuilt => self.course.lost.len(),
-            State::Healthy | State::Rebuilt | State::Dirty => 0,
+            State::Degraded | State::HalfRebuilt | State::Dirty => self.course.lost.len(),
+            State::Healthy | State::Rebuilt => 0,
         }
     }
 
@@ -161,6 +161,8 @@ impl Trial {
 /// too small.
 fn member_bytes(case: &Case, member: usize) -> u64 {
     const MIB: u64 = 1 << 20;
+    // the log takes a MiB
+    let log = if case.guard == Guard::Ppl { 3 * MIB } else { 0 };
     let whole = match (case.shape.special, case.chunk_kib) {
         (Special::MixedSizes, _) => [5 * MIB, 8 * MIB, 6 * MIB, 8 * MIB][member % 4],
         (_, Some(512)) => 6 * MIB,
@@ -169,7 +171,7 @@ fn member_bytes(case: &Case, member: usize) -> u64 {
     let tail = case.draw("tail", 40) * 512;
     let spare = member >= case.shape.members;
     let extra = if spare { 3 } else { case.draw(&format!("extra {member}"), 3) } * 4096;
-    whole + (tail + extra) as u64
+    whole + log + (tail + extra) as u64
 }
 
 fn compare(path: &Path, content: impl Fn(u64) -> Content) -> Result<(), String> {

@@ -119,7 +119,8 @@ impl<X: Defects> Array<X> {
         let Layout::Parity(parity) = &self.layout else { unreachable!("only parity gathers") };
         let (k, chunk) = (parity.data_members(), u64::from(parity.chunk_sectors()));
         let mut reserved = gathered.reserved;
-        for (lo, hi) in cut(&gathered.segments) {
+        let most = self.logs.as_ref().map_or(u64::MAX, super::Logs::rows);
+        for (lo, hi) in cut(&gathered.segments, most) {
             for members in self.logged_apart(stripe, &gathered.segments, lo, hi) {
                 let (data, parts, durability) = fill(&gathered.segments, k, &members, lo, hi);
                 for part in &parts {
@@ -152,8 +153,9 @@ fn neighbours(written: &[u32], alone: impl Fn(u32) -> bool) -> Vec<Range<u32>> {
     runs
 }
 
-/// Cuts the rows that segments cover wherever the set of written members changes.
-fn cut(segments: &[Segment]) -> Vec<(u64, u64)> {
+/// Cuts the rows that segments cover wherever the set of written members changes, and so that no
+/// band has more than `most` rows.
+fn cut(segments: &[Segment], most: u64) -> Vec<(u64, u64)> {
     let edges: BTreeSet<u64> = segments.iter().flat_map(|s| [s.lo, s.hi]).collect();
     let edges: Vec<u64> = edges.into_iter().collect();
     let written = |lo: u64, hi: u64| -> BTreeSet<u32> {
@@ -165,7 +167,7 @@ fn cut(segments: &[Segment]) -> Vec<(u64, u64)> {
         let (lo, hi) = (edge[0], edge[1]);
         let now = written(lo, hi);
         match bands.last_mut() {
-            Some(band) if band.1 == lo && now == last => band.1 = hi,
+            Some(band) if band.1 == lo && now == last && hi - band.0 <= most => band.1 = hi,
             _ if now.is_empty() => {}
             _ => bands.push((lo, hi)),
         }
@@ -229,13 +231,15 @@ mod tests {
         let mut cut_of = |parts: &[(u32, u64, u64)]| {
             let segments: Vec<Segment> =
                 parts.iter().map(|&(d, lo, hi)| segment(&mut slab, d, lo, hi, 0)).collect();
-            cut(&segments)
+            cut(&segments, 64)
         };
         assert_eq!(cut_of(&[(0, 0, 8)]), [(0, 8)]);
         // A request that starts inside chunk 0 and ends inside chunk 1.
         assert_eq!(cut_of(&[(0, 8, 16), (1, 0, 10)]), [(0, 8), (8, 10), (10, 16)]);
         // Neighbours on one member merge; a gap does not.
         assert_eq!(cut_of(&[(0, 0, 8), (0, 8, 16), (0, 24, 32)]), [(0, 16), (24, 32)]);
+        // No more rows than a band may have.
+        assert_eq!(cut_of(&[(0, 0, 40), (0, 40, 64), (0, 64, 72)]), [(0, 64), (64, 72)]);
         // Two members in full.
         assert_eq!(cut_of(&[(0, 0, 8), (1, 0, 8), (0, 8, 16), (1, 8, 16)]), [(0, 16)]);
     }

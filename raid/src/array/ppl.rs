@@ -387,6 +387,7 @@ impl<X: Defects> Array<X> {
         if keeps {
             while let Some(next) = log.waiting.front() {
                 let len = (bytes.len() - HEADER_BYTES + next.partial.len()) as u64;
+                debug_assert!(next.partial.len() as u64 <= logs.room, "bands are cut to fit");
                 if len > logs.room || header.entries.len() == MAX_ENTRIES as usize {
                     break;
                 }

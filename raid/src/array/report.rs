@@ -28,6 +28,7 @@ impl<X: Defects> Array<X> {
             sync: self.pass.as_ref().map(super::pass::Pass::status),
             members: (0..self.members.len()).map(|index| self.member_status(index)).collect(),
             bitmap: self.intent.as_ref().map(super::Intent::status),
+            ppl: self.logs.is_some(),
         }
     }
 

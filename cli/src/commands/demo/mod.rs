@@ -135,6 +135,7 @@ impl<'a> Show<'a> {
             shape: shape(config),
             minor: Minor::V1_2,
             bitmap: BitmapWish::None,
+            ppl: false,
             spares,
             size_sectors: None,
             data_offset_sectors: None,

@@ -171,6 +171,7 @@ mod tests {
             }),
             members: states.iter().enumerate().map(member).collect(),
             bitmap: None,
+            ppl: false,
         }
     }
 
