@@ -1,4 +1,4 @@
-//! Mistakes that can be planted into a bond, to see them found. How: [`holdfast_core::defects`].
+//! Mistakes that can be planted into a bond, to see them found. How: [`mod@holdfast_core::defects`].
 
 holdfast_core::defects! {
     ThresholdOffByOne "threshold-off-by-one"
