@@ -55,6 +55,14 @@ impl Piece {
 struct Copy {
     place: Place,
     state: CopyState,
+    /// Who could not give it.
+    failed_by: Option<usize>,
+}
+
+impl Copy {
+    const fn idle(place: Place) -> Self {
+        Self { place, state: CopyState::Idle, failed_by: None }
+    }
 }
 
 /// How far one copy of a piece is.
@@ -117,8 +125,7 @@ impl<X: Defects> Array<X> {
         };
         op.issued += sectors;
         op.left += 1;
-        let copies =
-            places.into_iter().map(|place| Copy { place, state: CopyState::Idle }).collect();
+        let copies = places.into_iter().map(Copy::idle).collect();
         let reserved = Self::bytes_of(sectors) as u64;
         self.reserved += reserved;
         let piece = Piece {
@@ -275,7 +282,7 @@ impl<X: Defects> Array<X> {
                 .iter()
                 .map(|copy| {
                     let sector = copy.place.sector + sectors;
-                    Copy { place: Place { sector, ..copy.place }, state: CopyState::Idle }
+                    Copy::idle(Place { sector, ..copy.place })
                 })
                 .collect(),
             left: 0,
@@ -326,8 +333,9 @@ impl<X: Defects> Array<X> {
         self.finish_piece(key, Err(fault));
     }
 
-    /// Members that were too slow are asked again, and waited for; and those with a read error, if
-    /// somebody has healed one meanwhile. False if there are none.
+    /// Members that were too slow are asked again, and waited for; those with a read error, if
+    /// somebody has healed one meanwhile; and whoever has taken a slot over since its member failed.
+    /// False if there are none.
     fn ask_copies_again(&mut self, key: Key) -> bool {
         let piece = &mut self.pieces[key];
         let healed = std::mem::replace(&mut piece.heals, self.heals) < self.heals;
@@ -335,7 +343,9 @@ impl<X: Defects> Array<X> {
         piece.patient |= patient;
         let mut any = false;
         for copy in &mut piece.copies {
+            let slot = self.slots[copy.place.slot as usize];
             let again = match copy.state {
+                CopyState::Failed(_) if slot.is_some() && slot != copy.failed_by => true,
                 CopyState::Failed(Fault::Timeout) => patient,
                 CopyState::Failed(Fault::Medium | Fault::Corrupt) => healed,
                 _ => false,
@@ -394,14 +404,15 @@ impl<X: Defects> Array<X> {
         &mut self,
         key: Key,
         copy: u32,
-        _member: usize,
+        member: usize,
         result: Result<Buf, Fault>,
     ) {
         let piece = &mut self.pieces[key];
         piece.left = 0;
         match result {
             Err(fault) => {
-                piece.copies[copy as usize].state = CopyState::Failed(fault);
+                let failed = &mut piece.copies[copy as usize];
+                (failed.state, failed.failed_by) = (CopyState::Failed(fault), Some(member));
                 let (start, end) = (piece.sector, piece.sector + piece.sectors);
                 self.give_back_buffer(key);
                 if matches!(fault, Fault::Medium | Fault::Corrupt) && !self.trusted(start, end) {

@@ -19,9 +19,10 @@ use holdfast_core::slab::{Key, Slab};
 use holdfast_core::time::Instant;
 
 use super::Scheme;
+use super::header::Header;
 use super::regions::Regions;
 use super::seal::{Found, Seal};
-use super::shape::{BLOCK_BYTES, BLOCK_SECTORS, MAP_SECTOR, Shape};
+use super::shape::{BLOCK_BYTES, BLOCK_SECTORS, HEADER_SECTOR, MAP_SECTOR, Shape};
 use super::units::{Units, places};
 use super::versions::Versions;
 
@@ -46,9 +47,13 @@ pub(super) struct Guard {
     geometry: Geometry,
     /// The device could not be opened; everything is answered with this.
     pub(super) shut: Option<Fault>,
+    /// The opening is not on the device: there was no room. Nothing is written before it is.
+    pub(super) uncounted: Option<Header>,
+    /// Its header is on the way to the device.
+    counting: bool,
     pub(super) versions: Rc<RefCell<Versions>>,
     pub(super) next_version: u64,
-    regions: Regions,
+    pub(super) regions: Regions,
     /// When held regions were looked at last.
     rests: u64,
     works: Slab<Work>,
@@ -86,11 +91,15 @@ enum Phase {
     Flushing { since: u64 },
 }
 
-/// A request to the device; without a work it is the map's.
+/// A request to the device.
 #[derive(Clone, Copy, Debug)]
-struct Part {
-    work: Option<Key>,
-    place: usize,
+enum Part {
+    /// The header.
+    Header,
+    /// The map.
+    Map,
+    /// One of a work's.
+    Of(Key, usize),
 }
 
 impl<D: BlockDevice> Guarded<D> {
@@ -119,6 +128,8 @@ impl<D: BlockDevice> Guarded<D> {
             member,
             geometry,
             shut: None,
+            uncounted: None,
+            counting: false,
             versions,
             next_version: 1,
             regions: Regions::new(shape.blocks()),
@@ -248,7 +259,7 @@ impl Guard {
         work.got.clear();
         work.got.resize_with(requests.len(), || None);
         for (place, (sector, op)) in requests.into_iter().enumerate() {
-            let part = self.parts.insert(Part { work: Some(key), place });
+            let part = self.parts.insert(Part::Of(key, place));
             self.outbox.push_back(Request::new(Tag(part.to_bits()), sector, op));
         }
     }
@@ -263,29 +274,43 @@ impl Guard {
         }
         let blocked = std::mem::take(&mut self.blocked);
         for key in blocked {
-            if self.regions.are_open(&self.works[key].step) && !self.meets_another(key) {
+            let open = self.uncounted.is_none() && self.regions.are_open(&self.works[key].step);
+            if open && !self.meets_another(key) {
                 let images = self.seal_units(key);
                 self.write_units(key, images, 1);
             } else {
                 self.blocked.push(key);
             }
         }
-        if let Some(bits) = self.regions.write() {
-            let part = self.parts.insert(Part { work: None, place: 0 });
-            let op = Op::Write(Payload::from_slice(&bits.emit()), Durability::Fua);
-            self.outbox.push_back(Request::new(Tag(part.to_bits()), MAP_SECTOR, op));
+        if let Some(header) = self.uncounted {
+            if !self.counting && !self.blocked.is_empty() {
+                self.counting = true;
+                self.put(Part::Header, HEADER_SECTOR, &header.emit());
+            }
+        } else if let Some(bits) = self.regions.write() {
+            self.put(Part::Map, MAP_SECTOR, &bits.emit());
         }
     }
 
-    /// Whether another write to the same blocks is to be read back first: it would find this one.
+    /// Writes a sector of the guard's own, durably.
+    fn put(&mut self, part: Part, sector: u64, bytes: &[u8]) {
+        let part = self.parts.insert(part);
+        let op = Op::Write(Payload::from_slice(bytes), Durability::Fua);
+        self.outbox.push_back(Request::new(Tag(part.to_bits()), sector, op));
+    }
+
+    /// Whether an earlier write to the same blocks is not over. A device may carry out two writes in
+    /// any order; here the older one would leave a version that is known to be outdated, or a block
+    /// beside the seal of the other, or be read back by neither.
     fn meets_another(&self, key: Key) -> bool {
-        let step = &self.works[key].step;
-        let under_way = |work: &Work| {
-            matches!(work.phase, Phase::Writing { .. } | Phase::ReadingBack { .. })
-                && work.step.start < step.end
-                && step.start < work.step.end
+        let Work { step, version, .. } = &self.works[key];
+        let earlier = |work: &Work| {
+            work.op.is_write()
+                && work.version < *version
+                && work.blocks.start < step.end
+                && step.start < work.blocks.end
         };
-        self.scheme.reads_back() && self.works.iter().any(|(_, work)| under_way(work))
+        self.works.iter().any(|(_, work)| earlier(work))
     }
 
     /// The units of a step, with fresh seals.
@@ -328,8 +353,10 @@ impl Guard {
     /// The device has answered.
     fn answered(&mut self, done: Completion) {
         let part = self.parts.remove(Key::from_bits(done.tag.0)).expect("asked for");
-        let Some(key) = part.work else {
-            return self.map_written(done.result);
+        let (key, place) = match part {
+            Part::Header => return self.counted(done.result),
+            Part::Map => return self.map_written(done.result),
+            Part::Of(key, place) => (key, place),
         };
         let work = &mut self.works[key];
         work.left -= 1;
@@ -337,19 +364,31 @@ impl Guard {
             work.fault.get_or_insert(fault);
         }
         if let Op::Read(buf) = done.op {
-            work.got[part.place] = Some(buf);
+            work.got[place] = Some(buf);
         }
         if work.left == 0 {
             self.all_answered(key);
         }
     }
 
+    fn counted(&mut self, result: Result<(), Fault>) {
+        self.counting = false;
+        match result {
+            Ok(()) => self.uncounted = None,
+            Err(fault) => self.refuse_blocked(fault),
+        }
+    }
+
     fn map_written(&mut self, result: Result<(), Fault>) {
         self.regions.written(result.is_ok());
         if let Err(fault) = result {
-            for key in std::mem::take(&mut self.blocked) {
-                self.end_write(key, Err(fault));
-            }
+            self.refuse_blocked(fault);
+        }
+    }
+
+    fn refuse_blocked(&mut self, fault: Fault) {
+        for key in std::mem::take(&mut self.blocked) {
+            self.end_write(key, Err(fault));
         }
     }
 

@@ -52,7 +52,7 @@ pub fn format<D: BlockDevice, C: Clock>(
 /// Opens the members of a set, in the order in which they were made.
 ///
 /// A device that cannot be read, or was not made for this place by this scheme, is there but shut:
-/// it answers everything with an error. Without a scheme all devices are handed through.
+/// it answers everything with an error. One without room is read, and takes writes when it has some. Without a scheme all devices are handed through.
 pub fn open<D: BlockDevice, C: Clock>(
     devices: Vec<D>,
     scheme: Scheme,
@@ -148,7 +148,11 @@ fn enter<D: BlockDevice, C: Clock>(
     let ours = |header: &Header| header.scheme == guard.scheme && header.member == guard.member;
     let mut header = header.filter(ours).ok_or(Fault::Refused)?;
     header.epoch = header.epoch.checked_add(1).ok_or(Fault::Refused)?;
-    write(device, clock, HEADER_SECTOR, &header.emit())?;
+    match write(device, clock, HEADER_SECTOR, &header.emit()) {
+        // What it holds may be the newest there is: it is read, and counted when there is room.
+        Err(Fault::Full) => guard.uncounted = Some(header),
+        written => written?,
+    }
     guard.next_version = u64::from(header.epoch) << 32;
     let map = read(device, clock, MAP_SECTOR, 1)?;
     // A map that does not hold together says nothing: torn units are then errors to be healed,
@@ -214,10 +218,13 @@ fn level<D: BlockDevice, C: Clock>(members: &mut [Guarded<D>], maps: &[Bits], cl
     for (_, device, _) in present(members) {
         flushed &= execute(device, clock, 0, Op::Flush).result.is_ok();
     }
-    for (number, device, _) in present(members) {
-        if flushed && !open[number].is_empty() {
-            // If this fails the bits stay, and the next opening does the same again.
-            let _ = write(device, clock, MAP_SECTOR, &Bits::default().emit());
+    for (number, device, guard) in present(members) {
+        if open[number].is_empty() {
+            continue;
+        }
+        let closed = flushed && write(device, clock, MAP_SECTOR, &Bits::default().emit()).is_ok();
+        if !closed {
+            guard.regions.keep_open(maps[number]);
         }
     }
 }

@@ -113,6 +113,11 @@ impl Regions {
         Self { blocks_each, durable, writing, wanted, regions, time: 0, covered: 0, held: false }
     }
 
+    /// These were left open and could not be closed: the next flush will.
+    pub(super) const fn keep_open(&mut self, bits: Bits) {
+        (self.durable, self.wanted) = (bits, bits);
+    }
+
     /// Blocks of the regions that are open in `bits`.
     pub(super) fn open_blocks(bits: &Bits, blocks: u64) -> impl Iterator<Item = u64> {
         let each = blocks.div_ceil(BITS).max(1);

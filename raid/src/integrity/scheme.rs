@@ -65,7 +65,7 @@ impl Scheme {
     }
 
     /// Whether seals lie apart from their blocks.
-    pub(super) const fn is_apart(self) -> bool {
+    pub const fn is_apart(self) -> bool {
         matches!(self, Self::Elsewhere)
     }
 }

@@ -357,3 +357,109 @@ fn what_was_closed_is_still_judged_after_a_power_cut() {
         assert_eq!(read(&mut members[0], 2), Ok(vec![2; BLOCK]), "{scheme}");
     }
 }
+
+/// Memory that carries out the latest request first.
+struct LastFirst {
+    disk: MemDisk,
+    waiting: Vec<Request>,
+}
+
+impl BlockDevice for LastFirst {
+    fn geometry(&self) -> Geometry {
+        self.disk.geometry()
+    }
+
+    fn submit(&mut self, request: Request) -> Result<(), Request> {
+        self.waiting.push(request);
+        Ok(())
+    }
+
+    fn poll(&mut self, now: Instant, finished: &mut Completions) {
+        while let Some(request) = self.waiting.pop() {
+            self.disk.submit(request).expect("memory takes everything");
+        }
+        self.disk.poll(now, finished);
+    }
+
+    fn poll_at(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// Two writes of one block: the later stays, and is sound after a restart, whatever the device
+/// does first.
+#[test]
+fn writes_of_one_block_land_in_their_order() {
+    for scheme in Scheme::ALL.into_iter().filter(|it| *it != Scheme::None) {
+        let disk = LastFirst { disk: fresh(scheme, 0, 100), waiting: Vec::new() };
+        let mut member = open(vec![disk], scheme, &mut StepClock::default()).remove(0);
+        for (tag, first, blocks, byte) in [(1, 0, 90, 1), (2, 2, 1, 2), (3, 80, 9, 3), (4, 2, 1, 4)]
+        {
+            let data = vec![byte; blocks * BLOCK];
+            let op = Op::Write(data.as_slice().into_payload(), Durability::Cached);
+            member.submit(Request::new(holdfast_core::block::Tag(tag), first * 8, op)).unwrap();
+        }
+        let mut finished = Vec::new();
+        member.poll(Instant::ZERO, &mut finished);
+        assert_eq!(finished.len(), 4, "{scheme}");
+        let mut again = open(vec![member.into_inner()], scheme, &mut StepClock::default());
+        for (block, byte) in [(0, 1), (2, 4), (79, 1), (80, 3), (89, 1)] {
+            assert_eq!(read(&mut again[0], block), Ok(vec![byte; BLOCK]), "{scheme} {block}");
+        }
+    }
+}
+
+/// Memory that may have no room for writes.
+struct Filled {
+    disk: MemDisk,
+    full: bool,
+}
+
+impl BlockDevice for Filled {
+    fn geometry(&self) -> Geometry {
+        self.disk.geometry()
+    }
+
+    fn submit(&mut self, request: Request) -> Result<(), Request> {
+        // What it refuses is out of bounds: memory has no other way to say no.
+        let sector = if self.full && request.op.is_write() { u64::MAX } else { request.sector };
+        self.disk.submit(Request { sector, ..request })
+    }
+
+    fn poll(&mut self, now: Instant, finished: &mut Completions) {
+        let before = finished.len();
+        self.disk.poll(now, finished);
+        for done in &mut finished[before..] {
+            done.result = done.result.map_err(|_| Fault::Full);
+        }
+    }
+
+    fn poll_at(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// A device without room is read; once there is room its opening is counted before it is written,
+/// so that no version is given out twice.
+#[test]
+fn a_full_device_is_opened_for_reading() {
+    for scheme in guarded(Scheme::Checksum) {
+        let clock = &mut StepClock::default();
+        let mut member = open(vec![fresh(scheme, 0, 8)], scheme, clock).remove(0);
+        write(&mut member, 3, 1).unwrap();
+        flush(&mut member);
+        let full = Filled { disk: member.into_inner(), full: true };
+        let mut member = open(vec![full], scheme, clock).remove(0);
+        assert_eq!(read(&mut member, 3), Ok(vec![1; BLOCK]), "{scheme}");
+        assert_eq!(write(&mut member, 3, 2), Err(Fault::Full), "{scheme}");
+        let epoch = |member: &Guarded<Filled>| {
+            let at = shape::HEADER_SECTOR as usize * 512;
+            header::Header::parse(&member.inner().disk.bytes()[at..at + 512]).unwrap().epoch
+        };
+        assert_eq!(epoch(&member), 1, "{scheme}");
+        member.inner_mut().full = false;
+        write(&mut member, 3, 2).unwrap();
+        assert_eq!(epoch(&member), 2, "{scheme}");
+        assert_eq!(read(&mut member, 3), Ok(vec![2; BLOCK]), "{scheme}");
+    }
+}

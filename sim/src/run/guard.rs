@@ -5,6 +5,8 @@
 //! it believes what it finds, so rows that were hit since the last assembly are *wild* from the
 //! next one on: that is the layer's own limit, and it is predicted, not excused.
 
+use std::ops::Range;
+
 use holdfast_core::block::BlockDevice;
 use holdfast_raid::Defects;
 use holdfast_raid::integrity::{BLOCK_SECTORS, Guarded, Scheme};
@@ -73,12 +75,40 @@ impl<X: Defects> Run<'_, X> {
             let member = self.array().device(disk);
             blows.extend(sectors.into_iter().filter_map(|sector| Blow::at(disk, member, sector)));
         }
+        let fooled: Vec<Blow> = blows.iter().filter(|blow| self.is_fooled(blow)).cloned().collect();
+        for Blow { disk, sectors } in fooled {
+            self.make_wild(disk, sectors);
+        }
         if self.struck > 0 {
             self.missing = before.missing().max(self.claims().missing());
             let array = self.array.as_ref().expect("an array runs");
             // Some may have been healed since, from what then stood in their rows.
             self.damage.assess(before, &blows, array);
             self.reassess();
+        }
+    }
+
+    /// Whether a block and the checksum kept elsewhere have both missed what was meant for them: they
+    /// may agree with each other, about what was there before.
+    fn is_fooled(&self, blow: &Blow) -> bool {
+        let member = self.array.as_ref().expect("an array runs").device(blow.disk);
+        let (disk, shape) = (member.inner(), member.shape());
+        let block = blow.sectors.start / BLOCK_SECTORS;
+        let unsound = |sectors: Range<u64>| disk.unsound_sectors().any(|at| sectors.contains(&at));
+        let (data, seal) = (shape.data_sector(block), shape.seal_sector(block));
+        self.scheme().is_apart() && unsound(data..data + BLOCK_SECTORS) && unsound(seal..seal + 1)
+    }
+
+    /// Rows that live in these sectors of a disk may hold anything.
+    fn make_wild(&mut self, disk: usize, sectors: Range<u64>) {
+        let member = self.array().status().members[disk].clone();
+        // A member that failed just now may be back: its failure is not on record yet.
+        let Some(slot) = member.slot.filter(|_| member.state != MemberState::Stale) else { return };
+        for sector in sectors.filter_map(|sector| sector.checked_sub(member.data_offset)) {
+            let row = self.rows.at(Place { slot, sector });
+            if let Some(row) = row.filter(|row| *row < self.rows.count()) {
+                self.damage.make_wild(row);
+            }
         }
     }
 
@@ -93,21 +123,11 @@ impl<X: Defects> Run<'_, X> {
         if self.scheme() == Scheme::None {
             return;
         }
-        let members = self.array().status().members;
-        for (disk, member) in members.iter().enumerate() {
+        for disk in 0..self.disks() {
             let shape = self.array().device_mut(disk).shape();
             let sectors = self.disk_mut(disk).take_once_unsound();
-            // A member that failed just now may be back: its failure is not on record yet.
-            let Some(slot) = member.slot.filter(|_| member.state != MemberState::Stale) else {
-                continue;
-            };
-            let blocks = sectors.into_iter().filter_map(|sector| shape.block_at(sector));
-            for sector in blocks.flat_map(|block| (block * BLOCK_SECTORS..).take(8)) {
-                let Some(sector) = sector.checked_sub(member.data_offset) else { continue };
-                let row = self.rows.at(Place { slot, sector });
-                if let Some(row) = row.filter(|row| *row < self.rows.count()) {
-                    self.damage.make_wild(row);
-                }
+            for block in sectors.into_iter().filter_map(|sector| shape.block_at(sector)) {
+                self.make_wild(disk, block * BLOCK_SECTORS..(block + 1) * BLOCK_SECTORS);
             }
         }
     }
