@@ -93,6 +93,8 @@ pub(super) struct Cell {
     /// Contents before the write.
     pub(super) buf: Option<Buf>,
     pub(super) state: CellState,
+    /// The replacement of the slot's member, which has been written the same.
+    pub(super) heir: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -373,7 +375,13 @@ impl<X: Defects> Array<X> {
         self.bands[key].left == 0
     }
 
+    /// Whether a late member's share can be had from the others. Where parity is in doubt it cannot:
+    /// what would be computed from it is nobody's data.
     pub(super) fn band_has_alternative(&self, key: Key, slot: u32) -> bool {
+        let band = &self.bands[key];
+        if !self.trusted(band.first, band.first + band.sectors()) {
+            return false;
+        }
         let mut views = self.views(key);
         views[slot as usize].readable = false;
         let roles = self.roles(self.bands[key].stripe);

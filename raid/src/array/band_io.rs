@@ -147,6 +147,11 @@ impl<X: Defects> Array<X> {
 
     /// Every member has answered: does the level hold what was written?
     pub(super) fn judge_band(&mut self, key: Key) {
+        for slot in 0..self.bands[key].cells.len() {
+            if self.is_inherited(slot as u32, self.bands[key].cells[slot].heir) {
+                self.bands[key].cells[slot].state = CellState::Written;
+            }
+        }
         let band = &self.bands[key];
         let (first, sectors) = (band.member_sector(), band.sectors());
         let settled =

@@ -49,6 +49,12 @@ impl Piece {
     pub(super) const fn start(&mut self, lock: Key, heals: u64) {
         (self.lock, self.heals) = (Some(lock), heals);
     }
+
+    /// The replacement of a slot's member has been written as well.
+    pub(super) fn heir_has(&mut self, slot: u32, member: usize) {
+        let of_slot = self.copies.iter_mut().filter(|copy| copy.place.slot == slot);
+        of_slot.for_each(|copy| copy.heir = Some(member));
+    }
 }
 
 #[derive(Debug)]
@@ -57,11 +63,13 @@ struct Copy {
     state: CopyState,
     /// Who could not give it.
     failed_by: Option<usize>,
+    /// The replacement that has been written the same.
+    heir: Option<usize>,
 }
 
 impl Copy {
     const fn idle(place: Place) -> Self {
-        Self { place, state: CopyState::Idle, failed_by: None }
+        Self { place, state: CopyState::Idle, failed_by: None, heir: None }
     }
 }
 
@@ -388,9 +396,12 @@ impl<X: Defects> Array<X> {
         self.pieces[key].patient
     }
 
+    /// Whether another copy can be read than the late member's. Where copies may differ all readers
+    /// wait for the same one.
     pub(super) fn piece_has_alternative(&self, key: Key, member: usize) -> bool {
         let piece = &self.pieces[key];
         matches!(piece.work, Work::Read)
+            && self.trusted(piece.sector, piece.sector + piece.sectors)
             && piece.copies.iter().any(|copy| {
                 copy.state == CopyState::Idle
                     && self.member_on(copy.place.slot).is_some_and(|other| {
@@ -563,6 +574,12 @@ impl<X: Defects> Array<X> {
 
     /// Every copy has answered: does the array hold the write?
     fn judge_write(&mut self, key: Key) {
+        for copy in 0..self.pieces[key].copies.len() {
+            let Copy { place, heir, .. } = self.pieces[key].copies[copy];
+            if self.is_inherited(place.slot, heir) {
+                self.pieces[key].copies[copy].state = CopyState::Done;
+            }
+        }
         let piece = &self.pieces[key];
         let (start, end) = (piece.sector, piece.sector + piece.sectors);
         let full = piece.copies.iter().any(|c| c.state == CopyState::Failed(Fault::Full));
@@ -662,20 +679,28 @@ impl<X: Defects> Array<X> {
                 continue;
             };
             let member = &self.members[member];
-            let valid = match member.state {
-                State::InSync { .. } => true,
-                State::Rebuilding { done, .. } => copy.place.sector + piece.sectors <= done,
-                _ => false,
+            let filled = match member.state {
+                State::InSync { .. } => piece.sectors,
+                State::Rebuilding { done, .. } => {
+                    done.saturating_sub(copy.place.sector).min(piece.sectors)
+                }
+                _ => continue,
             };
             let base = member.data_offset() + copy.place.sector;
-            let bad: Vec<(u64, u64)> = match &copy.state {
-                _ if !valid => continue,
-                CopyState::Done => return true,
+            let mut bad: Vec<(u64, u64)> = match &copy.state {
+                CopyState::Done => Vec::new(),
                 CopyState::Bad(ranges) => {
                     ranges.iter().map(|r| (r.start - base, r.end - base)).collect()
                 }
                 _ => continue,
             };
+            bad.retain(|(start, _)| *start < filled);
+            if let Some((_, end)) = bad.last_mut() {
+                *end = filled.min(*end);
+            }
+            if filled < piece.sectors {
+                bad.push((filled, piece.sectors));
+            }
             missing = Some(match missing {
                 None => bad,
                 Some(others) => intersection(&others, &bad),

@@ -202,7 +202,10 @@ impl<X: Defects> Array<X> {
     ) {
         let (member, sector, sectors) = (io.member, io.sector, op.sectors());
         match (result, op) {
-            (Ok(()), _) => self.mended(member, sector, sectors),
+            (Ok(()), _) => {
+                self.mended(member, sector, sectors);
+                self.twin_has(member, unit);
+            }
             (Err(Fault::Refused), Op::Discard(_)) => {}
             (Err(Fault::Medium | Fault::Corrupt | Fault::Refused), Op::Zero(_))
             | (Err(Fault::Medium | Fault::Corrupt), Op::Discard(_)) => {
@@ -219,6 +222,23 @@ impl<X: Defects> Array<X> {
             }
         }
         self.one_answered(unit);
+    }
+
+    /// A replacement holds what a unit has written. Should it have the slot by the time the unit is
+    /// judged, that counts, whatever became of its predecessor's share.
+    fn twin_has(&mut self, member: usize, unit: Unit) {
+        let Some(slot) = self.members[member].slot() else { return };
+        match unit {
+            Unit::Piece(key) => self.pieces[key].heir_has(slot, member),
+            Unit::Band(key) => self.bands[key].cells[slot as usize].heir = Some(member),
+            // A pass looks at members, not at answers.
+            Unit::Window(_) => {}
+        }
+    }
+
+    /// Whether a slot is served by this member, which replaced another one meanwhile.
+    pub(super) fn is_inherited(&self, slot: u32, heir: Option<usize>) -> bool {
+        heir.is_some() && self.member_on(slot) == heir
     }
 
     /// The member that has taken a slot over since does not hold what a unit has written.

@@ -326,7 +326,9 @@ impl<X: Defects> Array<X> {
     /// Whether a recovery or a check can do without a member that is too slow.
     pub(super) fn window_has_alternative(&self, key: Key, cell: u32) -> bool {
         let action = self.pass.as_ref().map(super::pass::Pass::action);
-        if !matches!(action, Some(Action::Recover | Action::Check { .. })) {
+        if !matches!(action, Some(Action::Recover | Action::Check { .. }))
+            || !self.window_is_trusted(key)
+        {
             return false;
         }
         let others = self.windows[key].cells.iter().enumerate();

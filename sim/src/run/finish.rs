@@ -58,6 +58,8 @@ impl<X: Defects> Run<'_, X> {
             }
         }
         self.drain()?;
+        // Late answers still tell of disks that had no room.
+        self.settle()?;
         self.room_is_short = false;
         self.array().start_pending();
         self.settle()

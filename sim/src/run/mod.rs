@@ -135,6 +135,8 @@ struct Run<'s, X: Defects> {
     stuck: BTreeSet<usize>,
     /// A device had no room: writes may fail.
     room_is_short: bool,
+    /// Disks that had lost nothing when they vanished.
+    whole_when_it_went: BTreeSet<usize>,
     /// More has gone than the array bears without what is being rebuilt: it may have given up.
     overdrawn: bool,
     /// Wrong data may be anywhere: something silent was done.
@@ -197,6 +199,7 @@ impl<'s, X: Defects> Run<'s, X> {
             excused: vec![false; disks],
             stuck: BTreeSet::new(),
             room_is_short: false,
+            whole_when_it_went: BTreeSet::new(),
             overdrawn: false,
             silenced: false,
             lying: false,

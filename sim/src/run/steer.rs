@@ -56,11 +56,13 @@ impl<X: Defects> Run<'_, X> {
             return Ok(());
         }
         self.layer_goes_down();
+        // A member without room could not make durable what it took: the array says so.
+        let kept_marked = self.room_is_short && !self.array().status().clean;
         let array = self.array.take().expect("it has just stopped");
         let mut disks: Vec<SimDisk> =
             array.into_devices().into_iter().map(Guarded::into_inner).collect();
         self.let_strays_land(&mut disks);
-        if !self.may_have_given_up() {
+        if !self.may_have_given_up() && !kept_marked {
             self.ledger.flushed_all();
         }
         self.life += 1;
@@ -119,7 +121,13 @@ impl<X: Defects> Run<'_, X> {
     pub(super) fn break_something(&mut self, act: &Act) -> Step {
         self.believe();
         match *act {
-            Act::Vanish { disk } => self.lose(disk, SimDisk::vanish),
+            Act::Vanish { disk } => {
+                let disk = disk % self.disks();
+                if !self.disk(disk).is_gone() && !self.damage.is_lost(disk) {
+                    self.whole_when_it_went.insert(disk);
+                }
+                self.lose(disk, SimDisk::vanish)
+            }
             Act::ReadOnly { disk } => self.lose(disk, |disk| disk.set_read_only(true)),
             Act::FailMember { disk } => {
                 let disk = disk % self.disks();
@@ -137,7 +145,8 @@ impl<X: Defects> Run<'_, X> {
                 let disk = disk % self.disks();
                 if self.disk(disk).is_gone() {
                     self.disk_mut(disk).come_back();
-                    if !self.disk(disk).has_missed() && self.disk(disk).takes_writes() {
+                    let whole = self.whole_when_it_went.remove(&disk);
+                    if whole && !self.disk(disk).has_missed() && self.disk(disk).takes_writes() {
                         self.damage.regain(disk);
                     }
                 }
