@@ -21,7 +21,9 @@ pub(crate) use sim::{
 };
 
 use clap::builder::Styles;
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
 use holdfast_core::size::parse_bytes;
 use holdfast_host::nbd::Address;
 use holdfast_raid::level::Level;
@@ -192,6 +194,7 @@ pub(crate) struct UndoArgs {
 
 /// Offering an array.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("front").required(true).multiple(true))]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) array: ArrayArgs,
@@ -206,13 +209,11 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) pace: PaceArgs,
     /// Where NBD clients connect: unix:PATH or tcp:ADDRESS:PORT; may be given several times
-    #[arg(long, value_name = "WHERE", value_parser = address)]
-    #[cfg_attr(feature = "fuse", arg(required_unless_present = "fuse"))]
-    #[cfg_attr(not(feature = "fuse"), arg(required = true))]
+    #[arg(long, value_name = "WHERE", value_parser = address, group = "front")]
     pub(crate) nbd: Vec<Address>,
     /// Show the array as a file in this directory, which must be empty
     #[cfg(feature = "fuse")]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", group = "front")]
     pub(crate) fuse: Option<PathBuf>,
     /// Attach a loop device to that file, so that it can be mounted (root)
     #[cfg(feature = "fuse")]
@@ -224,7 +225,7 @@ pub(crate) struct ServeArgs {
     /// Serve what is there and write to no member
     #[arg(long)]
     pub(crate) read_only: bool,
-    /// The socket through which the array is steered [default: one called after its uuid, where the
+    /// The socket through which verbs reach the array [default: one called after its uuid, where the
     /// other verbs look for it]
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,

@@ -24,10 +24,10 @@ use holdfast_raid::level::Level;
 use holdfast_raid::superblock::{BitmapWish, Minor, Name, Uuid};
 
 use crate::args::{self, Verb};
+use crate::control::protocol::Request;
 use crate::exit::Failure;
 use crate::knobs::Knobs;
 use crate::overlay::Way;
-use crate::steer::protocol::Request;
 
 /// mdadm's chunk where the level has chunks and nothing was said: 512 KiB.
 const DEFAULT_CHUNK_BYTES: u64 = 512 << 10;
@@ -61,8 +61,8 @@ pub(crate) enum Job {
     Plan(Plan),
     Sim(Sim),
     Serve(Serve),
-    Steer(Steer),
-    Monitor(Steer),
+    Served(Served),
+    Monitor(Served),
     Bench(bench::Bench),
     Bond(bond::Bond),
     Multipath(args::multipath::MultipathVerb),
@@ -285,7 +285,7 @@ pub(crate) struct Serve {
 
 /// What is asked of a served array, and which is meant.
 #[derive(Debug)]
-pub(crate) struct Steer {
+pub(crate) struct Served {
     pub(crate) request: Request,
     pub(crate) array: Option<String>,
     pub(crate) control: Option<PathBuf>,
@@ -455,13 +455,13 @@ impl TryFrom<Verb> for Job {
             Verb::Plan(plan) => Self::Plan(plan_job(plan)?),
             Verb::Sim(sim) => Self::Sim(sim.verb.into()),
             Verb::Serve(serve) => Self::Serve(serve_job(serve)?),
-            Verb::Stop(served) => Self::Steer(steer_job(Request::Stop, served)),
+            Verb::Stop(served) => Self::Served(served_job(Request::Stop, served)),
             Verb::Speed(speed) => {
                 let (min_bytes, max_bytes) = (speed.min, speed.max);
                 let request = Request::Speed { min_bytes, max_bytes };
-                Self::Steer(steer_job(request, speed.served))
+                Self::Served(served_job(request, speed.served))
             }
-            Verb::Monitor(served) => Self::Monitor(steer_job(Request::Events, served)),
+            Verb::Monitor(served) => Self::Monitor(served_job(Request::Events, served)),
             Verb::Bench(args) => Self::Bench(args.try_into()?),
             Verb::Multipath(args) => Self::Multipath(args.verb),
             Verb::Bond(args) => Self::Bond(args.verb.try_into()?),
@@ -801,8 +801,8 @@ fn serve_job(mut serve: args::ServeArgs) -> Result<Serve, Failure> {
     })
 }
 
-fn steer_job(request: Request, served: args::ServedArgs) -> Steer {
-    Steer { request, array: served.array, control: served.control }
+fn served_job(request: Request, served: args::ServedArgs) -> Served {
+    Served { request, array: served.array, control: served.control }
 }
 
 fn plan_job(plan: args::PlanArgs) -> Result<Plan, Failure> {

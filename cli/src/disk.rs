@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use holdfast_core::block::{BlockDevice, Completions, Geometry, Request, Tag};
+use holdfast_core::block::{BlockDevice, Completions, Fault, Geometry, Request, Tag};
 use holdfast_core::time::Instant;
 use holdfast_host::blocklog::Log;
 use holdfast_host::file::FileDisk;
@@ -22,6 +22,34 @@ enum Storage {
     Itself(Window<FileDisk>),
     /// The member as an overlay shows it.
     Overlaid(Box<Overlay<Window<FileDisk>>>, Arc<Log>, u32),
+    /// Let go of: it has the shape it had, and answers nothing.
+    Closed(Closed),
+}
+
+/// What is left of a device that was closed.
+#[derive(Debug)]
+struct Closed {
+    geometry: Geometry,
+    refused: Completions,
+}
+
+impl BlockDevice for Closed {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn submit(&mut self, request: Request) -> Result<(), Request> {
+        self.refused.push(request.complete(Err(Fault::Gone)));
+        Ok(())
+    }
+
+    fn poll(&mut self, _now: Instant, finished: &mut Completions) {
+        finished.append(&mut self.refused);
+    }
+
+    fn poll_at(&self) -> Option<Instant> {
+        None
+    }
 }
 
 impl Disk {
@@ -37,8 +65,24 @@ impl Disk {
                 let overlay = Overlay::new(window, Arc::clone(&log), number, pool);
                 Self(Storage::Overlaid(Box::new(overlay), log, number))
             }
-            Storage::Overlaid(..) => unreachable!("there is one overlay at most"),
+            _ => unreachable!("there is one overlay at most, over what is open"),
         }
+    }
+
+    /// Whether writes go to an overlay.
+    pub(crate) const fn is_overlaid(&self) -> bool {
+        matches!(self.0, Storage::Overlaid(..))
+    }
+
+    /// Lets go of the file, and of the lock on it. Nothing may be under way.
+    pub(crate) fn close(&mut self) {
+        let geometry = self.geometry();
+        self.0 = Storage::Closed(Closed { geometry, refused: Vec::new() });
+    }
+
+    /// Whether it has been let go of.
+    pub(crate) const fn is_closed(&self) -> bool {
+        matches!(self.0, Storage::Closed(_))
     }
 
     /// Whether a range of sectors is known to read as zeros, without reading it.
@@ -51,6 +95,7 @@ impl Disk {
                 }
                 overlay.base()
             }
+            Storage::Closed(_) => return Zeros::Unknown,
         };
         if sectors.end > window.geometry().sectors {
             return Zeros::Unknown;
@@ -63,6 +108,7 @@ impl Disk {
         match &self.0 {
             Storage::Itself(window) => window,
             Storage::Overlaid(overlay, ..) => &**overlay,
+            Storage::Closed(closed) => closed,
         }
     }
 
@@ -70,6 +116,7 @@ impl Disk {
         match &mut self.0 {
             Storage::Itself(window) => window,
             Storage::Overlaid(overlay, ..) => &mut **overlay,
+            Storage::Closed(closed) => closed,
         }
     }
 }

@@ -67,6 +67,13 @@ impl World {
         Ok(Self { clock, pool, ring: OnceCell::new() })
     }
 
+    /// Threads that ring the bell of a clock that runs already.
+    pub(crate) fn beside(clock: &HostClock) -> Result<Self, Failure> {
+        let failed = |error| Failure::error(format!("cannot start the I/O threads: {error}"));
+        let pool = IoPool::new(DEFAULT_THREADS, clock.wakeup()).map_err(failed)?;
+        Ok(Self { clock: clock.sibling(), pool, ring: OnceCell::new() })
+    }
+
     /// The threads that do what blocks.
     pub(crate) const fn pool(&self) -> &IoPool {
         &self.pool

@@ -221,17 +221,23 @@ impl Session {
         }
     }
 
+    /// The device that is called so, if one is; one that has been let go of is nobody.
+    pub(crate) fn known(&self, path: &Path) -> Option<usize> {
+        let same = |index: &usize| {
+            let other = &self.paths[*index];
+            (other == path || same_file(other, path)) && !self.array.device(*index).is_closed()
+        };
+        (0..self.paths.len()).find(same)
+    }
+
     /// The device a selector means.
     pub(crate) fn select(&self, selector: &Selector) -> Result<usize, Failure> {
         match selector {
-            Selector::Path(path) => {
-                let same = |other: &PathBuf| other == path || same_file(other, path);
-                self.paths.iter().position(same).ok_or_else(|| {
-                    let path = path.display();
-                    Failure::usage(format!("--member {path}: not among the members given"))
-                        .hint("name it as one of the MEMBERs too, or as slot:N")
-                })
-            }
+            Selector::Path(path) => self.known(path).ok_or_else(|| {
+                let path = path.display();
+                Failure::usage(format!("--member {path}: not among the members given"))
+                    .hint("name it as one of the MEMBERs too, or as slot:N")
+            }),
             Selector::Slot(slot) => {
                 let status = self.status();
                 let in_slot = |member: &MemberStatus| {

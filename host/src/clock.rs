@@ -35,6 +35,13 @@ impl HostClock {
         Ok(Self { origin: HostInstant::now(), wakeup: Wakeup::new()? })
     }
 
+    /// A clock with the same origin and the same bell, for whoever does things between this one's
+    /// waits on the same thread.
+    #[must_use]
+    pub fn sibling(&self) -> Self {
+        Self { origin: self.origin, wakeup: self.wakeup.clone() }
+    }
+
     /// The bell that ends this clock's waits.
     pub fn wakeup(&self) -> Wakeup {
         self.wakeup.clone()

@@ -121,6 +121,18 @@ impl<D: BlockDevice, X: Defects> Assembled<D, X> {
         self.array.check_return(member, &probe)
     }
 
+    /// What [`Array::readd_member`] would do about a device that has said this of itself.
+    pub fn check_return_as(&self, member: usize, probe: &Probe) -> Result<Return, Refusal> {
+        self.check_at_rest(member)?;
+        self.array.check_return(member, probe)
+    }
+
+    /// As [`Assembled::readd_member`], for whoever has asked the device already and must not wait.
+    pub fn readd_member_as(&mut self, member: usize, probe: Probe) -> Result<Return, Refusal> {
+        self.check_at_rest(member)?;
+        self.array.readd_member(self.now, member, probe)
+    }
+
     /// Asks a device that is out of service what it says of itself, and brings it back; see
     /// [`Array::readd_member`]. Waits for the device's answers.
     pub fn readd_member<C: Clock>(
@@ -132,14 +144,20 @@ impl<D: BlockDevice, X: Defects> Assembled<D, X> {
         self.array.readd_member(self.now, member, probe)
     }
 
-    fn probe<C: Clock>(&mut self, member: usize, clock: &mut C) -> Result<Probe, Refusal> {
-        let port = self.ports.get_mut(member).ok_or(Refusal::NoSuchMember { member })?;
-        let requests = (port.outstanding + port.stalled.len()) as u32;
-        if requests > 0 {
-            return Err(Refusal::Outstanding { member, requests });
-        }
-        let mut found = scan(std::slice::from_mut(&mut port.device), clock);
+    /// What a device says of itself now, if nothing asked of it is unanswered. Waits for it.
+    pub fn probe<C: Clock>(&mut self, member: usize, clock: &mut C) -> Result<Probe, Refusal> {
+        self.check_at_rest(member)?;
+        let mut found = scan(std::slice::from_mut(&mut self.ports[member].device), clock);
         Ok(found.remove(0))
+    }
+
+    /// Refuses a device that has not answered everything yet.
+    fn check_at_rest(&self, member: usize) -> Result<(), Refusal> {
+        let port = self.ports.get(member).ok_or(Refusal::NoSuchMember { member })?;
+        match (port.outstanding + port.stalled.len()) as u32 {
+            0 => Ok(()),
+            requests => Err(Refusal::Outstanding { member, requests }),
+        }
     }
 
     /// See [`Array::check_replacement`].

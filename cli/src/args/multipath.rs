@@ -67,7 +67,7 @@ pub(crate) struct MultipathServeArgs {
     pub(crate) paths: Vec<String>,
 }
 
-/// The socket that steers a running map.
+/// The control socket of a running map.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MultipathSocketArgs {
     /// The map's control socket [default: multipath-NAME.sock in the user's run directory]

@@ -6,19 +6,20 @@
 //! as it is. A member that was away and has missed only what the bitmap marks is brought back as by
 //! `re-add`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use holdfast_core::block::{BlockDevice, Geometry};
 use holdfast_raid::level::Level;
 use holdfast_raid::{AddMember, Refusal, Return};
 
+use super::arrival::Arrival;
 use super::change::{self, Changed};
 use super::re_add;
 use crate::config::{Add, Caution};
 use crate::disk::Disk;
 use crate::erase;
 use crate::exit::{Failure, Outcome};
-use crate::members::{self, Member};
+use crate::members;
 use crate::metadata;
 use crate::report::{Report, confirm};
 use crate::session::{Purpose, Session};
@@ -29,59 +30,69 @@ pub(super) fn run(config: &Add, report: &Report) -> Outcome {
     let purpose = if dry_run { Purpose::Rehearse } else { Purpose::Change };
     let (mut session, new) =
         Session::open_beside(&config.group, Some(&config.device), purpose, report)?;
-    let Some(Member { path, mut disk, .. }) = new else {
-        unreachable!("what was asked for beside the members is open")
-    };
-    if !config.group.force {
-        let probe = re_add::probe(&mut session, &mut disk);
-        match session.array.array().how_it_returns(&probe) {
-            Ok(Return::Marked { .. }) => return welcome_back(session, path, disk, dry_run, report),
-            Err(refusal @ Refusal::SplitHistory { .. }) => {
-                return Err(re_add::refused(&session, &path.display().to_string(), &refusal));
-            }
-            _ => {}
-        }
-    }
-    let status = session.status();
-    if config.write_mostly && status.level != Level::Raid1 {
-        let level = status.level;
-        return Err(Failure::error(format!("--write-mostly: only raid1 can choose, not {level}")));
-    }
-    if !status.level.is_redundant() {
-        let level = status.level;
-        return Err(Failure::error(format!("{level} has no redundancy and takes no spares")));
-    }
-    let name = path.display().to_string();
-    let (force, caution) = (config.group.force, config.caution);
-    let terms = Terms { write_mostly: config.write_mostly, force, caution };
-    if admit(&mut session, path, disk, terms)?.is_some() {
+    let new = new.expect("what was asked for beside the members is open");
+    let arrival = Arrival::look(new, !config.group.force, &mut session.clock)?;
+    let force = config.group.force;
+    let terms = Terms { write_mostly: config.write_mostly, force, caution: config.caution };
+    let changed = take_in(&mut session, arrival, terms)?;
+    if !dry_run {
         session.run_and_tell(report, |_, _| ());
         session.stop(report);
     }
-    let sentence = format!("{name} is a spare of the array");
-    let changed = Changed { action: "add", path: name, slot: None, sentence, note: None };
     Ok(change::answer(changed, dry_run, &session, report))
 }
 
 /// How a device is taken in.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
-    pub(super) write_mostly: bool,
+pub(crate) struct Terms {
+    pub(crate) write_mostly: bool,
     /// What it carries goes.
-    pub(super) force: bool,
-    pub(super) caution: Caution,
+    pub(crate) force: bool,
+    pub(crate) caution: Caution,
+}
+
+/// Takes a device in: as the member it was, if the bitmap knows what it has missed, else as a spare.
+/// What the others record is under way when this returns.
+pub(crate) fn take_in(
+    session: &mut Session,
+    arrival: Arrival,
+    terms: Terms,
+) -> Result<Changed, Failure> {
+    let name = arrival.path.display().to_string();
+    if !terms.force {
+        match session.array.array().how_it_returns(&arrival.probe) {
+            Ok(Return::Marked { .. }) => {
+                // One that was away, and of which the bitmap knows what it missed, is no stranger.
+                let (member, probe) = re_add::introduce(session, arrival)?;
+                return re_add::bring_back(session, member, probe, "add", terms.caution.dry_run);
+            }
+            Err(refusal @ Refusal::SplitHistory { .. }) => {
+                return Err(re_add::refused(session, &name, &refusal));
+            }
+            _ => {}
+        }
+    }
+    let level = session.status().level;
+    if terms.write_mostly && level != Level::Raid1 {
+        return Err(Failure::error(format!("--write-mostly: only raid1 can choose, not {level}")));
+    }
+    if !level.is_redundant() {
+        return Err(Failure::error(format!("{level} has no redundancy and takes no spares")));
+    }
+    admit(session, arrival, terms)?;
+    let sentence = format!("{name} is a spare of the array");
+    Ok(Changed { action: "add", path: name, slot: None, sentence, note: None })
 }
 
 /// Takes a device in as a spare; its index, unless it is a dry run.
-pub(super) fn admit(
+pub(crate) fn admit(
     session: &mut Session,
-    path: PathBuf,
-    mut disk: Disk,
+    arrival: Arrival,
     terms: Terms,
 ) -> Result<Option<usize>, Failure> {
+    let Arrival { path, mut disk, marks, .. } = arrival;
     let Terms { write_mostly, force, caution } = terms;
     if !force {
-        let marks = members::signatures(&mut disk, &mut session.clock, &path)?;
         members::refuse_carriers(&[(path.clone(), marks)])?;
     }
     let name = path.display().to_string();
@@ -103,23 +114,6 @@ pub(super) fn admit(
     session.paths.push(path);
     session.superblocks.push(None);
     Ok(Some(member))
-}
-
-/// A member that was away, and of which the bitmap knows what it missed, is no stranger.
-fn welcome_back(
-    mut session: Session,
-    path: PathBuf,
-    disk: Disk,
-    dry_run: bool,
-    report: &Report,
-) -> Outcome {
-    let member = re_add::introduce(&mut session, path, disk)?;
-    let changed = re_add::bring_back(&mut session, member, "add", dry_run)?;
-    if !dry_run {
-        session.run_and_tell(report, |_, _| ());
-        session.stop(report);
-    }
-    Ok(change::answer(changed, dry_run, &session, report))
 }
 
 /// The new device's part of the undo: where superblocks can be, and where its own metadata will be.

@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 mod add;
+mod arrival;
 mod bench;
 mod bond;
 mod change;
@@ -28,15 +29,15 @@ mod repair;
 mod replace;
 mod restore;
 mod serve;
+mod served;
 mod sim;
-mod steer;
 mod write;
 mod zero_superblock;
 
 use crate::config::Job;
+use crate::control::client;
 use crate::exit::Outcome;
 use crate::report::Report;
-use crate::steer::client;
 
 /// Does what was asked.
 pub(crate) fn run(job: &Job, report: &Report) -> Outcome {
@@ -70,8 +71,8 @@ pub(crate) fn run(job: &Job, report: &Report) -> Outcome {
         Job::Plan(config) => plan::run(config, report),
         Job::Sim(config) => sim::run(config, report),
         Job::Serve(config) => serve::run(config, report),
-        Job::Steer(config) => steer::run(config, report),
-        Job::Monitor(config) => steer::monitor(config, report),
+        Job::Served(config) => served::run(config, report),
+        Job::Monitor(config) => served::monitor(config, report),
         Job::Bench(config) => bench::run(config, report),
         Job::Multipath(verb) => multipath::run(verb, report),
         Job::Bond(config) => bond::run(config, report),

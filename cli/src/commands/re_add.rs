@@ -5,19 +5,15 @@
 //! `rebuild` does that, in the foreground. A member that went on without the others is refused: both
 //! sides hold writes that the other lacks, and only a person knows which are wanted.
 
-use std::path::PathBuf;
-use std::slice;
-
 use holdfast_core::size::{Human, SECTOR_BYTES};
-use holdfast_raid::scan::{Probe, scan};
+use holdfast_raid::scan::Probe;
 use holdfast_raid::status::MemberState;
 use holdfast_raid::{Refusal, Return};
 
+use super::arrival::Arrival;
 use super::change::{self, Changed};
 use crate::config::ReAdd;
-use crate::disk::Disk;
 use crate::exit::{Failure, Outcome};
-use crate::members::Member;
 use crate::metadata;
 use crate::report::Report;
 use crate::session::{Purpose, Session, same_file};
@@ -29,15 +25,20 @@ pub(super) fn run(config: &ReAdd, report: &Report) -> Outcome {
     let given = config.group.members.iter().any(|path| same_file(path, &config.device));
     let beside = (!given).then_some(config.device.as_path());
     let (mut session, new) = Session::open_beside(&config.group, beside, purpose, report)?;
-    let member = match new {
-        Some(Member { path, disk, .. }) => introduce(&mut session, path, disk)?,
-        None => session
-            .paths
-            .iter()
-            .position(|path| same_file(path, &config.device))
-            .expect("it is among the members given"),
+    let (member, probe) = match new {
+        Some(member) => {
+            let arrival = Arrival::look(member, false, &mut session.clock)?;
+            introduce(&mut session, arrival)?
+        }
+        None => {
+            let known = session.known(&config.device);
+            let member = known.expect("it is among the members given");
+            let probe = session.array.probe(member, &mut session.clock);
+            let path = config.device.display().to_string();
+            (member, probe.map_err(|refusal| refused(&session, &path, &refusal))?)
+        }
     };
-    let changed = bring_back(&mut session, member, "re-add", dry_run)?;
+    let changed = bring_back(&mut session, member, probe, "re-add", dry_run)?;
     if !dry_run {
         session.run_and_tell(report, |_, _| ());
         session.stop(report);
@@ -45,37 +46,32 @@ pub(super) fn run(config: &ReAdd, report: &Report) -> Outcome {
     Ok(change::answer(changed, dry_run, &session, report))
 }
 
-/// Makes a device known that was not among the members given, its metadata kept for the undo.
-pub(super) fn introduce(
+/// Makes a device known that was not among the members given, its metadata kept for the undo; its
+/// index and what it says of itself.
+pub(crate) fn introduce(
     session: &mut Session,
-    path: PathBuf,
-    mut disk: Disk,
-) -> Result<usize, Failure> {
-    let probe = probe(session, &mut disk);
+    arrival: Arrival,
+) -> Result<(usize, Probe), Failure> {
+    let Arrival { path, mut disk, probe, .. } = arrival;
     if let Some(undo) = session.undo.as_mut() {
         undo.include(&path, &mut disk, &mut session.clock, metadata::of_probe(&probe))?;
     }
     session.paths.push(path);
-    session.superblocks.push(probe.superblock.ok());
-    Ok(session.array.introduce(disk))
-}
-
-/// What a device says of itself that takes part in nothing yet.
-pub(super) fn probe(session: &mut Session, disk: &mut Disk) -> Probe {
-    scan(slice::from_mut(disk), &mut session.clock).remove(0)
+    session.superblocks.push(probe.superblock.as_ref().ok().cloned());
+    Ok((session.array.introduce(disk), probe))
 }
 
 /// Brings a known device back, or only says what that would be.
-pub(super) fn bring_back(
+pub(crate) fn bring_back(
     session: &mut Session,
     member: usize,
+    probe: Probe,
     action: &'static str,
     dry_run: bool,
 ) -> Result<Changed, Failure> {
-    let Session { array, clock, .. } = session;
     let way = match dry_run {
-        true => array.check_return(member, clock),
-        false => array.readd_member(member, clock),
+        true => session.array.check_return_as(member, &probe),
+        false => session.array.readd_member_as(member, probe),
     };
     let path = session.path(member).display().to_string();
     let way = way.map_err(|refusal| refused(session, &path, &refusal))?;

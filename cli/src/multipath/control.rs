@@ -1,4 +1,4 @@
-//! The socket that steers a running map: a request a line, an answer a line, in JSON.
+//! The control socket of a running map: a request a line, an answer a line, in JSON.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -1,4 +1,4 @@
-//! A map of real paths, and the socket that steers it.
+//! A map of real paths, and its control socket.
 //!
 //! [`way`] is a path: a file, a block device or an NBD server's export, with what fences it.
 //! [`control`] is the socket: one request and one answer a line, in JSON. [`told`] says in words and

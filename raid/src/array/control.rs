@@ -1,4 +1,4 @@
-//! Steering an array: failing, removing and adding members, starting passes, stopping.
+//! Managing an array: failing, removing and adding members, starting passes, stopping.
 
 use holdfast_core::block::Geometry;
 use holdfast_core::time::Instant;

@@ -9,13 +9,13 @@
 //! In a script that stays [within](crate::script::Mode::Within) tolerance a fault that would
 //! exceed it is *spared*: whether it would depends on the moment, so it is decided here.
 
+mod acts;
 mod cover;
 mod crash;
 mod finish;
 mod guard;
 mod judge;
 mod renew;
-mod steer;
 mod traffic;
 mod verdict;
 mod world;

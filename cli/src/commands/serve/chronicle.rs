@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use holdfast_raid::event::Event;
 use holdfast_raid::status::{Health, Status};
 
+use crate::control::protocol::Told;
 use crate::events::{Names, sentence};
 use crate::json::SCHEMA;
-use crate::steer::protocol::Told;
 
 /// Passes are told of in steps of a fifth, as mdadm does.
 const STEP_PERCENT: u64 = 20;

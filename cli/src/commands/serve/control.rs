@@ -3,13 +3,14 @@
 //! A request is begun in the turn in which it is heard and answered in the turn in which it is
 //! done: a change once the members' metadata say so, a pass once it has ended. Nothing here waits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use holdfast_core::time::{Clock, Instant};
 use holdfast_raid::event::Event;
 use holdfast_raid::sync::Action;
 
 use super::chronicle::Chronicle;
+use super::newcomer::{Came, Purpose, Visit};
 use super::program::Program;
 use super::{PATIENCE, metrics};
 use crate::commands::change::{self, Changed};
@@ -17,14 +18,15 @@ use crate::commands::check::{self, Comparison};
 use crate::commands::rebuild::Rebuilding;
 use crate::commands::{detail, fail, mdstat, remove, repair};
 use crate::config::Selector;
+#[cfg(feature = "fuse")]
+use crate::control::listen::Teller;
+use crate::control::listen::{Asked, Ears};
+use crate::control::protocol::{Change, Newcomer, Reply, Request, Scope, Told};
 use crate::events::Names;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::members::World;
 use crate::report::Report;
 use crate::session::Session;
-#[cfg(feature = "fuse")]
-use crate::steer::listen::Teller;
-use crate::steer::listen::{Asked, Ears};
-use crate::steer::protocol::{Change, Reply, Request, Scope, Told};
 
 /// Whoever asks for something, and how far it has come.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(super) struct Control {
     stopping: Vec<Asked>,
     chronicle: Chronicle,
     program: Option<Program>,
+    /// Threads for devices that came while the array was served.
+    newcomers: Option<World>,
     /// When the pass that runs began, and where.
     pass: (Instant, u64),
 }
@@ -63,6 +67,8 @@ struct Waiting {
 /// What is waited for.
 #[derive(Debug)]
 enum Work {
+    /// A device that is to take part has not been looked at yet.
+    Visit(Visit),
     /// The metadata of the others.
     Record(Changed),
     /// A check.
@@ -80,7 +86,9 @@ impl Control {
         let pass = (session.clock.now(), 0);
         let (waiting, followers, stopping) = (Vec::new(), Vec::new(), Vec::new());
         let program = program.map(Program::new);
-        let mut control = Self { ears, waiting, followers, stopping, chronicle, program, pass };
+        let newcomers = None;
+        let mut control =
+            Self { ears, waiting, followers, stopping, chronicle, program, newcomers, pass };
         for told in control.chronicle.opening(&session.status()) {
             control.tell(&told);
         }
@@ -94,7 +102,7 @@ impl Control {
         }
         for waiting in &mut self.waiting {
             match &mut waiting.work {
-                Work::Record(_) => {}
+                Work::Visit(_) | Work::Record(_) => {}
                 Work::Check(work) | Work::Repair(work, _) => {
                     work.take(event, names, &waiting.report);
                 }
@@ -128,7 +136,9 @@ impl Control {
         }
         let waiting = std::mem::take(&mut self.waiting);
         let before = waiting.len();
-        self.waiting = waiting.into_iter().filter_map(|waiting| waiting.go_on(session)).collect();
+        let world = &mut self.newcomers;
+        let go_on = |waiting: Waiting| waiting.go_on(session, world);
+        self.waiting = waiting.into_iter().filter_map(go_on).collect();
         if self.is_followed()
             && let Some(told) = self.chronicle.progress(&session.status())
         {
@@ -160,6 +170,11 @@ impl Control {
             }
             Request::Fail(what) => change_member(what, session, &report, fail::declare),
             Request::Remove(what) => change_member(what, session, &report, remove::take_out),
+            Request::Add(newcomer) => visit(Purpose::Add, newcomer, session),
+            Request::ReAdd(newcomer) => visit(Purpose::ReAdd, newcomer, session),
+            Request::Replace { member, with } => {
+                visit(Purpose::Replace(member.clone()), with, session)
+            }
             Request::Check(scope) => {
                 compare(*scope, session, &report, |locate| Action::Check { locate })
                     .map(|work| Begun::Work(Box::new(Work::Check(work))))
@@ -208,6 +223,7 @@ impl Control {
         if let Some(program) = self.program.take() {
             program.finish(PATIENCE);
         }
+        self.ears.flush(PATIENCE);
     }
 }
 
@@ -228,6 +244,11 @@ fn change_member(
         true => Begun::Done(change::answer(changed, true, session, report)),
         false => Begun::Work(Box::new(Work::Record(changed))),
     })
+}
+
+fn visit(purpose: Purpose, newcomer: &Newcomer, session: &Session) -> Result<Begun, Failure> {
+    let visit = Visit::begin(purpose, newcomer, session, session.clock.wakeup())?;
+    Ok(Begun::Work(Box::new(Work::Visit(visit))))
 }
 
 fn compare(
@@ -263,12 +284,35 @@ fn set_speed(
     Ok(Exit::Good)
 }
 
+/// A device that was removed is let go of, so that it can be used elsewhere, or come again.
+fn let_go(changed: &Changed, session: &mut Session) {
+    let removed = changed.action == "remove";
+    let Some(member) = removed.then(|| session.known(Path::new(&changed.path))).flatten() else {
+        return;
+    };
+    if session.array.outstanding(member) == 0 {
+        session.array.device_mut(member).close();
+    }
+}
+
 impl Waiting {
     /// Answers if it is done; gives itself back if not.
-    fn go_on(self, session: &mut Session) -> Option<Self> {
+    fn go_on(self, session: &mut Session, world: &mut Option<World>) -> Option<Self> {
         let Self { asked, report, work, .. } = self;
         let outcome = match work {
+            Work::Visit(visit) => match visit.go_on(session, world) {
+                Ok(Came::Waits(visit)) => {
+                    return Some(Self { asked, report, work: Work::Visit(visit), began: false });
+                }
+                Ok(Came::In(changed, false)) => {
+                    let work = Work::Record(changed);
+                    return Some(Self { asked, report, work, began: true });
+                }
+                Ok(Came::In(changed, true)) => Ok(change::answer(changed, true, session, &report)),
+                Err(failure) => Err(failure),
+            },
             Work::Record(changed) if session.array.is_recorded() => {
+                let_go(&changed, session);
                 Ok(change::answer(changed, false, session, &report))
             }
             Work::Check(comparison) if comparison.is_over() => {

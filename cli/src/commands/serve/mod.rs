@@ -12,6 +12,7 @@ mod health;
 mod metrics;
 #[cfg(feature = "fuse")]
 mod mount;
+mod newcomer;
 mod program;
 pub(super) mod signals;
 
@@ -30,11 +31,11 @@ use self::health::Served;
 use self::signals::{Signals, Wish};
 use super::detail;
 use crate::config::Serve;
+use crate::control::listen::Ears;
+use crate::control::place;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::report::Report;
 use crate::session::{Purpose, Session};
-use crate::steer::listen::Ears;
-use crate::steer::place;
 
 /// How long a stop waits for requests that are under way.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -8,9 +8,9 @@ use holdfast_host::clock::Wakeup;
 use holdfast_host::fuse::{FILE, Front, Shown};
 use holdfast_host::nbd::Export;
 
+use crate::control::listen::Teller;
+use crate::control::protocol::Request;
 use crate::exit::Failure;
-use crate::steer::listen::Teller;
-use crate::steer::protocol::Request;
 
 /// A mount hides what lies beneath: on a member's own name it would hide the member.
 pub(super) fn refuse_occupied(directory: &Path) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::Duration;
 
-use crate::steer::protocol::Told;
+use crate::control::protocol::Told;
 
 /// Events that may wait for the program; what is beyond is not told.
 const MOST_WAITING: usize = 1024;

@@ -1,4 +1,4 @@
-//! Steering a served array: every verb through the control socket, as on images at rest.
+//! Verbs on a served array: every verb through the control socket, as on images at rest.
 
 mod common;
 
@@ -96,7 +96,7 @@ fn told(dir: &Dir, line: &str, code: i32) -> String {
 /// A raid5 with a spare, served; with something in it.
 fn raid5(dir: &Dir) {
     dir.members(4, 24 * MIB);
-    dir.good("create -l5 -n3 -x1 -c64 -N steered 0.img 1.img 2.img 3.img");
+    dir.good("create -l5 -n3 -x1 -c64 -N served 0.img 1.img 2.img 3.img");
     dir.data("before", 8 * MIB as usize);
     dir.good("write 0.img 1.img 2.img 3.img --input before");
 }
@@ -138,7 +138,7 @@ fn verbs_work_on_a_served_array_as_on_images_at_rest() {
     let run = ends(&dir, "write 0.img 2.img 3.img --input before", 4);
     assert!(run.err.contains("locked"), "{run:?}");
 
-    let said = told(&dir, "speed --min 4M --max 8M steered", 0);
+    let said = told(&dir, "speed --min 4M --max 8M served", 0);
     assert!(said.contains("4 MiB a second") && said.contains("8 MiB"), "{said}");
     ends(&dir, "speed --min 9M 0.img", 64);
     ends(&dir, "stop somebody-else", 4);
@@ -151,6 +151,84 @@ fn verbs_work_on_a_served_array_as_on_images_at_rest() {
     assert!(told(&dir, "check 0.img 2.img 3.img", 0).contains("everything agrees"));
     ends(&dir, "read 0.img 2.img 3.img --length 8M --output after", 0);
     assert!(fs::read(dir.path("after")).unwrap() == fs::read(dir.path("before")).unwrap());
+}
+
+/// A device comes, goes and comes again while the array is served; another takes a member's place.
+#[test]
+fn devices_come_and_go_while_the_array_is_served() {
+    let dir = Dir::new();
+    raid5(&dir);
+    let all = "0.img 1.img 2.img 3.img";
+    dir.good(&format!("remove --member 3.img {all}"));
+    fs::File::create(dir.path("4.img")).unwrap().set_len(24 * MIB).unwrap();
+    let three = "0.img 1.img 2.img";
+    let mut serving = Serving::start(&dir, three);
+
+    // What it carries is not lost by accident: 3.img has its old superblock.
+    let run = ends(&dir, &format!("add --member 3.img {three}"), 4);
+    assert!(run.err.contains("3.img") && run.err.contains("--force"), "{run:?}");
+    let run = ends(&dir, &format!("add --force --yes --member 3.img {three}"), 4);
+    assert!(run.err.contains("while the array is served"), "{run:?}");
+    ends(&dir, "zero-superblock 3.img --yes", 0);
+    let said = told(&dir, &format!("add --dry-run --member 3.img {three}"), 0);
+    assert!(said.contains("would be done: ") && said.contains("3.img is a spare"), "{said}");
+    assert!(!told(&dir, &format!("detail {three}"), 0).contains("3.img"));
+    let said = told(&dir, &format!("add --member 3.img {three}"), 0);
+    assert!(said.contains("3.img is a spare of the array"), "{said}");
+    ends(&dir, "write 3.img --input before", 4);
+    let run = ends(&dir, &format!("add --member 3.img {three}"), 4);
+    assert!(run.err.contains("is one of the array's devices"), "{run:?}");
+    let run = ends(&dir, &format!("add --member nothing.img {three}"), 4);
+    assert!(run.err.contains("nothing.img"), "{run:?}");
+
+    // It takes over from one that fails; that one is let go of and can come again.
+    ends(&dir, &format!("fail --member 1.img {three}"), 0);
+    ends(&dir, &format!("rebuild {three}"), 0);
+    ends(&dir, &format!("remove --member 1.img {three}"), 0);
+    ends(&dir, "zero-superblock 1.img --yes", 0);
+    let said = told(&dir, &format!("add --member 1.img {three}"), 0);
+    assert!(said.contains("1.img is a spare of the array"), "{said}");
+    let detail: Value =
+        serde_json::from_slice(&ends(&dir, &format!("detail --json {three}"), 0).out).unwrap();
+    assert_eq!(detail["missing_slots"], serde_json::json!([]), "{detail}");
+
+    // A new device, and a spare, take members' places while they serve.
+    let run = ends(&dir, &format!("replace --member 0.img --with 2.img {three}"), 4);
+    assert!(run.err.contains("in use already"), "{run:?}");
+    let said = told(&dir, &format!("replace --member 0.img --with 4.img {three}"), 0);
+    assert!(said.contains("4.img is to replace") && said.contains("in slot 0"), "{said}");
+    let said = told(&dir, &format!("replace --member 2.img --with 1.img {three}"), 0);
+    assert!(said.contains("1.img is to replace"), "{said}");
+    ends(&dir, &format!("rebuild {three}"), 0);
+    ends(&dir, "check 4.img 3.img 1.img", 0);
+    ends(&dir, "stop 3.img", 0);
+    assert_eq!(serving.ended(), Some(0));
+    drop(serving);
+    let now = "4.img 3.img 1.img";
+    assert!(told(&dir, &format!("check {now}"), 0).contains("everything agrees"));
+    ends(&dir, &format!("read {now} --length 8M --output after"), 0);
+    assert!(fs::read(dir.path("after")).unwrap() == fs::read(dir.path("before")).unwrap());
+}
+
+/// A member that was away has missed only what the bitmap marks.
+#[test]
+fn a_member_comes_back_while_the_array_is_served() {
+    let dir = Dir::new();
+    dir.members(3, 64 * MIB);
+    dir.good("create -l5 -n3 -c64 -b internal 0.img 1.img 2.img");
+    dir.good("rebuild 0.img 1.img 2.img");
+    let all = "0.img 1.img 2.img";
+    let mut serving = Serving::start(&dir, all);
+    ends(&dir, &format!("fail --member 2.img {all}"), 0);
+    let said = told(&dir, &format!("re-add --dry-run --member 2.img {all}"), 0);
+    assert!(said.contains("would be done: ") && said.contains("has slot 2 again"), "{said}");
+    let said = told(&dir, &format!("re-add --member 2.img {all}"), 0);
+    assert!(said.contains("2.img has slot 2 again"), "{said}");
+    ends(&dir, &format!("rebuild {all}"), 0);
+    ends(&dir, &format!("re-add --member 2.img {all}"), 4);
+    ends(&dir, "stop 0.img", 0);
+    assert_eq!(serving.ended(), Some(0));
+    assert!(told(&dir, &format!("check {all}"), 0).contains("everything agrees"));
 }
 
 #[test]

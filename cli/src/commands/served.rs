@@ -1,19 +1,19 @@
 //! `holdfast stop | speed | monitor`: verbs for arrays that another process serves.
 
-use crate::config::Steer;
+use crate::config::Served;
+use crate::control::client::{self, Client};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::report::Report;
-use crate::steer::client::{self, Client};
 
 /// Asks, and tells what came of it.
-pub(super) fn run(config: &Steer, report: &Report) -> Outcome {
+pub(super) fn run(config: &Served, report: &Report) -> Outcome {
     let mut client = reach(config)?;
     client.ask(&config.request)?;
     client.reply()?.tell(report)
 }
 
 /// Tells every event, until the server is gone: a sentence a line, or an object a line.
-pub(super) fn monitor(config: &Steer, report: &Report) -> Outcome {
+pub(super) fn monitor(config: &Served, report: &Report) -> Outcome {
     let mut client = reach(config)?;
     client.ask(&config.request)?;
     while let Some(told) = client.event()? {
@@ -26,7 +26,7 @@ pub(super) fn monitor(config: &Steer, report: &Report) -> Outcome {
     Ok(Exit::Good)
 }
 
-fn reach(config: &Steer) -> Result<Client, Failure> {
+fn reach(config: &Served) -> Result<Client, Failure> {
     match &config.control {
         Some(path) => Client::connect(path)
             .map_err(|error| Failure::error(format!("{}: {error}", path.display()))),

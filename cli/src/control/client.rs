@@ -5,8 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use super::place;
-use super::protocol::{Change, Reply, Request, Scope, Told};
-use crate::config::{Caution, Group, Job, MemberChange, Selector};
+use super::protocol::{Change, Newcomer, Reply, Request, Scope, Told};
+use crate::config::{Add, Caution, Group, Job, MemberChange, Replace, Selector};
 use crate::exit::{Failure, Outcome};
 use crate::members;
 use crate::report::{Report, confirm};
@@ -76,6 +76,16 @@ fn ask(job: &Job, mut client: Client, request: &Request, report: &Report) -> Out
     {
         confirm("Rewrite whatever differs?", config.caution.yes)?;
     }
+    if let Job::Add(Add { device, group, .. }) | Job::Replace(Replace { with: device, group, .. }) =
+        job
+        && group.force
+    {
+        let device = device.display();
+        return Err(Failure::error(format!(
+            "--force: what {device} carries is not overwritten while the array is served"
+        ))
+        .hint(format!("holdfast zero-superblock {device} takes its superblock off first")));
+    }
     client.ask(request)?;
     client.reply()?.tell(report)
 }
@@ -84,13 +94,13 @@ fn ask(job: &Job, mut client: Client, request: &Request, report: &Report) -> Out
 /// would do something that a server does not.
 fn request(job: &Job) -> Option<(&Group, Option<Request>)> {
     let change = |config: &MemberChange| Change {
-        member: match &config.member {
-            Selector::Slot(slot) => format!("slot:{slot}"),
-            Selector::Path(path) => {
-                std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string()
-            }
-        },
+        member: spelt(&config.member),
         dry_run: config.caution.dry_run,
+    };
+    let newcomer = |device: &Path, write_mostly, caution: &Caution| Newcomer {
+        device: absolute(device),
+        write_mostly,
+        dry_run: caution.dry_run,
     };
     let unless_dry = |caution: &Caution, request| (!caution.dry_run).then_some(request);
     Some(match job {
@@ -98,6 +108,19 @@ fn request(job: &Job) -> Option<(&Group, Option<Request>)> {
         Job::Mdstat(group) => (group, Some(Request::Mdstat)),
         Job::Fail(config) => (&config.group, Some(Request::Fail(change(config)))),
         Job::Remove(config) => (&config.group, Some(Request::Remove(change(config)))),
+        Job::Add(config) => {
+            let device = newcomer(&config.device, config.write_mostly, &config.caution);
+            (&config.group, Some(Request::Add(device)))
+        }
+        Job::ReAdd(config) => {
+            let device = newcomer(&config.device, false, &config.caution);
+            (&config.group, Some(Request::ReAdd(device)))
+        }
+        Job::Replace(config) => {
+            let with = newcomer(&config.with, false, &config.caution);
+            let member = spelt(&config.member);
+            (&config.group, Some(Request::Replace { member, with }))
+        }
         Job::Check(config) => {
             (&config.group, Some(Request::Check(Scope { locate: config.locate })))
         }
@@ -111,6 +134,18 @@ fn request(job: &Job) -> Option<(&Group, Option<Request>)> {
         Job::Rebuild(config) => (&config.group, unless_dry(&config.caution, Request::Rebuild)),
         _ => return None,
     })
+}
+
+/// A member as a server understands it, whatever its working directory.
+fn spelt(selector: &Selector) -> String {
+    match selector {
+        Selector::Slot(slot) => format!("slot:{slot}"),
+        Selector::Path(path) => absolute(path).display().to_string(),
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Whoever serves the array these members make, if somebody holds one of them.

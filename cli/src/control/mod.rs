@@ -1,4 +1,4 @@
-//! Steering an array that another process serves.
+//! Verbs for an array that another process serves.
 //!
 //! A served array listens on a socket that is called after its UUID. What is said there is a JSON
 //! object a line ([`protocol`]); a verb whose members are held by a server carries its work out

@@ -22,6 +22,18 @@ pub(crate) enum Request {
     Fail(Change),
     /// As `holdfast remove`.
     Remove(Change),
+    /// As `holdfast add`.
+    Add(Newcomer),
+    /// As `holdfast re-add`.
+    ReAdd(Newcomer),
+    /// As `holdfast replace`.
+    Replace {
+        /// The member that is to be replaced, as in [`Change`].
+        member: String,
+        /// By whom: one of the array's spares, or another device.
+        #[serde(flatten)]
+        with: Newcomer,
+    },
     /// As `holdfast check`.
     Check(Scope),
     /// As `holdfast repair`.
@@ -52,6 +64,20 @@ pub(crate) enum Request {
 pub(crate) struct Change {
     /// Its path, or `slot:N`.
     pub(crate) member: String,
+    /// Nothing is changed.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+}
+
+/// A device that is to take part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Newcomer {
+    /// Its path.
+    pub(crate) device: PathBuf,
+    /// `add` to raid1: it is read only when nobody else can be.
+    #[serde(default)]
+    pub(crate) write_mostly: bool,
     /// Nothing is changed.
     #[serde(default)]
     pub(crate) dry_run: bool,
@@ -171,12 +197,26 @@ mod tests {
     #[test]
     fn requests_are_what_the_manual_says() {
         let change = |member: &str, dry_run| Change { member: member.to_owned(), dry_run };
+        let newcomer = |device: &str, dry_run| Newcomer {
+            device: device.into(),
+            write_mostly: false,
+            dry_run,
+        };
         let table = [
             (r#"{"verb":"detail"}"#, Request::Detail),
             (r#"{"verb":"fail","member":"/d/1"}"#, Request::Fail(change("/d/1", false))),
             (
                 r#"{"verb":"remove","member":"slot:1","dry_run":true}"#,
                 Request::Remove(change("slot:1", true)),
+            ),
+            (r#"{"verb":"add","device":"/d/3"}"#, Request::Add(newcomer("/d/3", false))),
+            (
+                r#"{"verb":"re-add","device":"/d/3","dry_run":true}"#,
+                Request::ReAdd(newcomer("/d/3", true)),
+            ),
+            (
+                r#"{"verb":"replace","member":"slot:0","device":"/d/3"}"#,
+                Request::Replace { member: "slot:0".to_owned(), with: newcomer("/d/3", false) },
             ),
             (r#"{"verb":"check"}"#, Request::Check(Scope { locate: false })),
             (r#"{"verb":"repair","locate":true}"#, Request::Repair(Scope { locate: true })),
@@ -196,6 +236,9 @@ mod tests {
             r#"{"verb":"dance"}"#,
             r#"{"verb":"metrics"}"#,
             r#"{"verb":"fail"}"#,
+            r#"{"verb":"add"}"#,
+            r#"{"verb":"add","device":"a","force":true}"#,
+            r#"{"verb":"replace","device":"a"}"#,
             r#"{"verb":"fail","member":"a","force":true}"#,
             r#"{"verb":"speed","max_bytes":-1}"#,
         ] {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_host::clock::Wakeup;
 
@@ -27,18 +27,39 @@ const MOST_WAITING: usize = 1024;
 /// How long a client may take over reading a line.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A line for a client. It counts until it is written, or nobody will write it.
+#[derive(Debug)]
+struct Line {
+    text: String,
+    unwritten: Arc<AtomicUsize>,
+}
+
+impl Line {
+    fn new(text: String, unwritten: &Arc<AtomicUsize>) -> Self {
+        unwritten.fetch_add(1, Ordering::AcqRel);
+        Self { text, unwritten: Arc::clone(unwritten) }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.unwritten.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// A request, and where its lines of answer go. Dropping it ends the answer.
 #[derive(Debug)]
 pub(crate) struct Asked {
     /// What is wanted.
     pub(crate) request: Request,
-    to: SyncSender<String>,
+    to: SyncSender<Line>,
+    unwritten: Arc<AtomicUsize>,
 }
 
 impl Asked {
     /// Sends a line. False: the client is gone, or does not read.
     pub(crate) fn say(&self, line: String) -> bool {
-        self.to.try_send(line).is_ok()
+        self.to.try_send(Line::new(line, &self.unwritten)).is_ok()
     }
 
     /// The answer.
@@ -53,6 +74,8 @@ pub(crate) struct Ears {
     heard: Receiver<Asked>,
     mouth: mpsc::Sender<Asked>,
     bell: Wakeup,
+    /// Lines of answer that no client has been sent yet.
+    unwritten: Arc<AtomicUsize>,
     /// A socket to be removed in the end.
     path: Option<PathBuf>,
 }
@@ -61,7 +84,16 @@ impl Ears {
     /// Hears nobody yet. `bell` wakes the thread that asks for requests.
     pub(crate) fn new(bell: Wakeup) -> Self {
         let (mouth, heard) = mpsc::channel();
-        Self { heard, mouth, bell, path: None }
+        Self { heard, mouth, bell, unwritten: Arc::default(), path: None }
+    }
+
+    /// Waits until all answers are with the clients, but no longer than `patience`: the threads that
+    /// write them end with the process.
+    pub(crate) fn flush(&self, patience: Duration) {
+        let until = Instant::now() + patience;
+        while self.unwritten.load(Ordering::Acquire) > 0 && Instant::now() < until {
+            thread::sleep(PATIENCE / 10_000);
+        }
     }
 
     /// Takes requests at a socket of mode 0600.
@@ -90,7 +122,8 @@ impl Ears {
     /// Whoever asks from within this process.
     pub(crate) fn teller(&self) -> Teller {
         let (mouth, bell) = (self.mouth.clone(), self.bell.clone());
-        Teller { mouth, bell, clients: Arc::new(AtomicUsize::new(0)) }
+        let unwritten = Arc::clone(&self.unwritten);
+        Teller { mouth, bell, clients: Arc::new(AtomicUsize::new(0)), unwritten }
     }
 }
 
@@ -108,6 +141,7 @@ pub(crate) struct Teller {
     mouth: mpsc::Sender<Asked>,
     bell: Wakeup,
     clients: Arc<AtomicUsize>,
+    unwritten: Arc<AtomicUsize>,
 }
 
 /// One of the clients that are counted.
@@ -131,14 +165,15 @@ impl Teller {
     #[cfg(feature = "fuse")]
     pub(crate) fn text(&self, request: Request) -> String {
         let line = self.ask(request).and_then(|lines| lines.recv().ok());
-        let reply = line.and_then(|line| serde_json::from_str::<Reply>(&line).ok());
+        let reply = line.and_then(|line| serde_json::from_str::<Reply>(&line.text).ok());
         reply.map(|reply| reply.into_lines().join("\n") + "\n").unwrap_or_default()
     }
 
     /// Asks the serving thread; none if it is gone.
-    fn ask(&self, request: Request) -> Option<Receiver<String>> {
+    fn ask(&self, request: Request) -> Option<Receiver<Line>> {
         let (to, from) = mpsc::sync_channel(MOST_WAITING);
-        self.mouth.send(Asked { request, to }).ok()?;
+        let unwritten = Arc::clone(&self.unwritten);
+        self.mouth.send(Asked { request, to, unwritten }).ok()?;
         self.bell.signal();
         Some(from)
     }
@@ -190,7 +225,7 @@ fn converse(stream: &UnixStream, teller: &Teller) -> io::Result<()> {
         };
         let Some(lines) = teller.ask(request) else { return Ok(()) };
         for line in lines {
-            writer.write_all(line.as_bytes())?;
+            writer.write_all(line.text.as_bytes())?;
         }
     }
 }
@@ -227,7 +262,10 @@ fn answer_http(mut stream: &TcpStream, teller: &Teller) -> io::Result<()> {
     let (status, body) = match (words.next(), words.next()) {
         (Some("GET" | "HEAD"), Some("/metrics")) => {
             let lines = teller.ask(Request::Metrics);
-            ("200 OK", lines.into_iter().flatten().collect::<String>())
+            (
+                "200 OK",
+                lines.into_iter().flatten().map(|line| line.text.clone()).collect::<String>(),
+            )
         }
         (Some("GET" | "HEAD"), _) => ("404 Not Found", "see /metrics\n".to_owned()),
         _ => ("405 Method Not Allowed", String::new()),
