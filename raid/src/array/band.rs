@@ -93,8 +93,16 @@ pub(super) struct Cell {
     /// Contents before the write.
     pub(super) buf: Option<Buf>,
     pub(super) state: CellState,
+    /// Who could not be read.
+    pub(super) failed_by: Option<usize>,
     /// The replacement of the slot's member, which has been written the same.
     pub(super) heir: Option<usize>,
+}
+
+impl Cell {
+    fn is_unread(&mut self, fault: Fault, by: usize) {
+        (self.state, self.failed_by) = (CellState::Unread(fault), Some(by));
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -312,16 +320,18 @@ impl<X: Defects> Array<X> {
         }
     }
 
-    /// Members that were too slow are asked again, and waited for; and those with a read error, if
-    /// somebody has healed one meanwhile. False if there are none.
+    /// Members that were too slow are asked again, and waited for; those with a read error, if
+    /// somebody has healed one meanwhile; and whoever has taken a slot over since its member failed.
+    /// False if there are none.
     fn ask_again(&mut self, key: Key) -> bool {
         let band = &mut self.bands[key];
         let healed = std::mem::replace(&mut band.heals, self.heals) < self.heals;
         let patient = self.config.member_deadline.is_some() && !band.patient;
         band.patient |= patient;
         let mut any = false;
-        for cell in &mut band.cells {
+        for (cell, slot) in band.cells.iter_mut().zip(&self.slots) {
             let again = match cell.state {
+                CellState::Unread(_) if slot.is_some() && *slot != cell.failed_by => true,
                 CellState::Unread(Fault::Timeout) => patient,
                 CellState::Unread(Fault::Medium | Fault::Corrupt) => healed,
                 _ => false,
@@ -388,7 +398,13 @@ impl<X: Defects> Array<X> {
         rebuild_reads(&roles, self.parity().data_members(), &views).is_some()
     }
 
-    pub(super) fn band_read(&mut self, key: Key, slot: u32, result: Result<Buf, Fault>) {
+    pub(super) fn band_read(
+        &mut self,
+        key: Key,
+        slot: u32,
+        member: usize,
+        result: Result<Buf, Fault>,
+    ) {
         self.bands[key].left -= 1;
         if let Work::Read { op, at, phase: ReadPhase::Direct, .. } = self.bands[key].work {
             match result {
@@ -398,14 +414,14 @@ impl<X: Defects> Array<X> {
                 }
                 Err(fault) => {
                     self.make_cells(key);
-                    self.bands[key].cells[slot as usize].state = CellState::Unread(fault);
+                    self.bands[key].cells[slot as usize].is_unread(fault, member);
                 }
             }
         } else {
             let cell = &mut self.bands[key].cells[slot as usize];
             match result {
                 Ok(buf) => (cell.buf, cell.state) = (Some(buf), CellState::Idle),
-                Err(fault) => cell.state = CellState::Unread(fault),
+                Err(fault) => cell.is_unread(fault, member),
             }
         }
         if self.bands[key].left == 0 {

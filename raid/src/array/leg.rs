@@ -217,8 +217,8 @@ impl<X: Defects> Array<X> {
     fn leg_was_read(&mut self, member: usize, leg: Leg, result: Result<Buf, Fault>) {
         match leg {
             Leg::Piece(key, copy) => self.piece_read(key, copy, member, result),
-            Leg::Band(key, slot) => self.band_read(key, slot, result),
-            Leg::Window(key, slot) => self.window_read(key, slot, result),
+            Leg::Band(key, slot) => self.band_read(key, slot, member, result),
+            Leg::Window(key, slot) => self.window_read(key, slot, member, result),
             Leg::Twin(_) => unreachable!("a replacement is never read"),
         }
     }

@@ -56,6 +56,8 @@ pub(super) struct WindowCell {
     pub(super) buf: Option<Buf>,
     /// Why there are no contents, if it was tried.
     pub(super) unread: Option<Fault>,
+    /// Who could not be read.
+    failed_by: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +88,13 @@ impl<X: Defects> Array<X> {
     /// Opens a window over rows of a parity level.
     pub(super) fn open_rows(&mut self, start: u64, len: u64) {
         let cells = (0..self.slots.len() as u32)
-            .map(|slot| WindowCell { slot, sector: start, buf: None, unread: None })
+            .map(|slot| WindowCell {
+                slot,
+                sector: start,
+                buf: None,
+                unread: None,
+                failed_by: None,
+            })
             .collect();
         let copying = self.action() == Some(Action::Recover) && self.targets().is_empty();
         self.insert_window(start, start..start + len, cells, Vec::new(), copying);
@@ -116,7 +124,13 @@ impl<X: Defects> Array<X> {
         });
         let cells = places
             .into_iter()
-            .map(|p| WindowCell { slot: p.slot, sector: p.sector, buf: None, unread: None })
+            .map(|p| WindowCell {
+                slot: p.slot,
+                sector: p.sector,
+                buf: None,
+                unread: None,
+                failed_by: None,
+            })
             .collect();
         self.insert_window(pass_start, sector..sector + len, cells, targets, false);
     }
@@ -214,13 +228,19 @@ impl<X: Defects> Array<X> {
         self.twins[slot as usize].is_some()
     }
 
-    pub(super) fn window_read(&mut self, key: Key, cell: u32, result: Result<Buf, Fault>) {
+    pub(super) fn window_read(
+        &mut self,
+        key: Key,
+        cell: u32,
+        member: usize,
+        result: Result<Buf, Fault>,
+    ) {
         let window = &mut self.windows[key];
         window.left -= 1;
         let cell = &mut window.cells[cell as usize];
         match result {
             Ok(buf) => cell.buf = Some(buf),
-            Err(fault) => cell.unread = Some(fault),
+            Err(fault) => (cell.unread, cell.failed_by) = (Some(fault), Some(member)),
         }
         if cell.unread.is_some() && self.defects.has(Defect::ReadErrorEndsRebuild) {
             self.end_pass();
@@ -251,7 +271,7 @@ impl<X: Defects> Array<X> {
             // The source failed; another copy may do.
             return self.read_window(key);
         }
-        if !self.window_has_enough(key) && self.window_is_patient_now(key) {
+        if !self.window_has_enough(key) && self.asks_again(key) {
             return self.read_window(key);
         }
         if (failed || self.some_cell_partly_bad(key))
@@ -309,16 +329,22 @@ impl<X: Defects> Array<X> {
         }
     }
 
-    /// Members that were too slow are asked again, and waited for; false if there are none.
-    fn window_is_patient_now(&mut self, key: Key) -> bool {
+    /// Members that were too slow are asked again, once, and waited for; and whoever has taken a slot
+    /// over since its member failed. False if there are none.
+    fn asks_again(&mut self, key: Key) -> bool {
         let window = &mut self.windows[key];
-        if window.patient {
-            return false;
-        }
-        window.patient = true;
+        let hasty = !std::mem::replace(&mut window.patient, true);
         let mut any = false;
-        for cell in window.cells.iter_mut().filter(|cell| cell.unread == Some(Fault::Timeout)) {
-            (cell.unread, any) = (None, true);
+        for cell in &mut window.cells {
+            let slot = self.slots[cell.slot as usize];
+            let again = match cell.unread {
+                Some(_) if slot.is_some() && slot != cell.failed_by => true,
+                Some(Fault::Timeout) => hasty,
+                _ => false,
+            };
+            if again {
+                (cell.unread, any) = (None, true);
+            }
         }
         any
     }
@@ -394,6 +420,7 @@ impl<X: Defects> Array<X> {
                         sector: cell.sector + skip,
                         buf: None,
                         unread: None,
+                        failed_by: None,
                     })
                     .collect(),
                 targets: window.targets.clone(),
