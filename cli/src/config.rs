@@ -455,13 +455,13 @@ impl TryFrom<Verb> for Job {
             Verb::Plan(plan) => Self::Plan(plan_job(plan)?),
             Verb::Sim(sim) => Self::Sim(sim.verb.into()),
             Verb::Serve(serve) => Self::Serve(serve_job(serve)?),
-            Verb::Stop(served) => Self::Served(served_job(Request::Stop, served)),
+            Verb::Stop(served) => Self::Served(served_job(Request::Stop {}, served)),
             Verb::Speed(speed) => {
                 let (min_bytes, max_bytes) = (speed.min, speed.max);
                 let request = Request::Speed { min_bytes, max_bytes };
                 Self::Served(served_job(request, speed.served))
             }
-            Verb::Monitor(served) => Self::Monitor(served_job(Request::Events, served)),
+            Verb::Monitor(served) => Self::Monitor(served_job(Request::Events {}, served)),
             Verb::Bench(args) => Self::Bench(args.try_into()?),
             Verb::Multipath(args) => Self::Multipath(args.verb),
             Verb::Bond(args) => Self::Bond(args.verb.try_into()?),

@@ -111,14 +111,6 @@ impl Report {
         }
     }
 
-    /// One of many answers for machines, on a line of its own. What it says of itself comes with it.
-    pub(crate) fn one_of_many(&self, body: &impl Serialize) {
-        if self.json {
-            let text = serde_json::to_string(body).expect("plain structs with string keys");
-            self.put(&text);
-        }
-    }
-
     /// Something worth knowing beside the answer.
     pub(crate) fn note(&self, text: impl Display) {
         if let Some(kept) = &self.kept {

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -46,11 +46,7 @@ impl Serving {
 
     /// Says a line to the control socket; the answer.
     fn say(&self, line: &str) -> Value {
-        let mut stream = UnixStream::connect(self.control()).unwrap();
-        writeln!(stream, "{line}").unwrap();
-        let mut answer = String::new();
-        BufReader::new(stream).read_line(&mut answer).unwrap();
-        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{line}: {answer}: {error}"))
+        asked(&self.control(), line)
     }
 
     fn ended(&mut self) -> Option<i32> {
@@ -332,4 +328,84 @@ fn nonsense_on_the_control_socket_is_answered_and_hurts_nobody() {
         }
         assert!(Instant::now() < until, "nobody is heard any more");
     }
+}
+
+/// A raw request to a socket; the answer.
+fn asked(socket: &Path, line: &str) -> Value {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    writeln!(stream, "{line}").unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{line}: {answer}: {error}"))
+}
+
+#[test]
+fn a_map_is_reached_as_an_array_is_and_answers_in_the_same_form() {
+    let dir = Dir::new();
+    dir.sparse("disk.img", 8 * MIB);
+    let mut command = holdfast(&dir, "--json multipath serve --quiet --nbd unix:m.sock disk.img");
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = String::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        told += &line.unwrap();
+        if told.ends_with('}') {
+            break;
+        }
+    }
+    let map = Serving { child, answer: serde_json::from_str(&told).unwrap() };
+    let socket = map.control();
+    assert_eq!(socket, dir.path("run").join("multipath/mpatha.sock"));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&socket), mode(socket.parent().unwrap())), (0o600, 0o700));
+    assert!(told_by(&dir, "multipath show dm").contains("0 16384 multipath"));
+    assert!(told_by(&dir, "multipath set deadline 1s").contains("deadline is 1s"));
+    let answer = map.say(r#"{"verb":"show","what":"dm"}"#);
+    let keys: Vec<&String> = answer.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["schema", "exit_code", "lines", "notes", "answer"]);
+    assert_eq!(answer["exit_code"], 0);
+    let answer = map.say(r#"{"verb":"switch-group","group":9}"#);
+    assert_eq!((&answer["exit_code"], answer["error"].is_string()), (&4.into(), true), "{answer}");
+    for line in ["", r#"{"verb":"dance"}"#, r#"{"verb":"fail-now","x":1}"#] {
+        assert_eq!(asked(&socket, line)["exit_code"], 64, "{line}");
+    }
+    let mut follower = UnixStream::connect(&socket).unwrap();
+    writeln!(follower, r#"{{"verb":"events"}}"#).unwrap();
+    let mut events = BufReader::new(follower).lines();
+    std::thread::sleep(Duration::from_millis(200));
+    ends(&dir, "multipath fail-path 0", 0);
+    let event: Value = serde_json::from_str(&events.next().unwrap().unwrap()).unwrap();
+    assert_eq!(event["schema"], "holdfast/1");
+    assert_eq!(event["event"], "path-failed", "{event}");
+    // Verbs for arrays do not take it for one.
+    ends(&dir, "stop", 4);
+}
+
+fn told_by(dir: &Dir, line: &str) -> String {
+    told(dir, line, 0)
+}
+
+#[test]
+fn a_socket_where_everybody_can_write_is_refused() {
+    let dir = Dir::new();
+    dir.members(2, 16 * MIB);
+    dir.good("create -l1 -n2 0.img 1.img");
+    let public = dir.path("public");
+    fs::create_dir(&public).unwrap();
+    fs::set_permissions(&public, fs::Permissions::from_mode(0o1777)).unwrap();
+    let why = "everybody can write";
+    for line in [
+        "serve --nbd unix:n.sock --control public/c.sock 0.img 1.img",
+        "multipath serve --nbd unix:n.sock --control public/c.sock 0.img",
+        "stop --control public/c.sock",
+        "multipath show --control public/c.sock",
+    ] {
+        let run = ends(&dir, line, 4);
+        assert!(run.err.contains(why), "{line}: {run:?}");
+    }
+    // Nor is the usual place one, whatever the environment says.
+    let mut command = holdfast(&dir, "multipath serve --nbd unix:n.sock 0.img");
+    let output = command.env("HOLDFAST_RUNTIME_DIR", &public).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("others can write it"), "{said}");
 }

@@ -70,7 +70,7 @@ pub(crate) struct MultipathServeArgs {
 /// The control socket of a running map.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MultipathSocketArgs {
-    /// The map's control socket [default: multipath-NAME.sock in the user's run directory]
+    /// The map's control socket [default: one called after the map, where the other verbs look for it]
     #[arg(long, value_name = "SOCKET")]
     pub(crate) control: Option<PathBuf>,
 }

@@ -24,21 +24,22 @@ use holdfast_host::clock::{HostClock, Wakeup};
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-use super::control::Control;
 use super::place::Place;
 use super::ports::Port;
-use super::protocol::{Reply, Request};
+use super::protocol::{self, Request};
 use super::setup::Own;
 use super::standing::Standing;
 use super::told::{Teller, Told};
 use super::view::{Surroundings, View};
+use crate::control::listen::{Asked, Caller, Ears};
+use crate::control::reply::Reply;
+use crate::exit::{Exit, Failure};
+use crate::report::Said;
 
-/// What an event of the epoll set is about: fixed ones, then clients and lanes by their numbers.
+/// What an event of the epoll set is about: fixed ones, then lanes by their numbers.
 pub(super) const BELL: u64 = 0;
 pub(super) const TAP: u64 = 1;
 pub(super) const LISTENER: u64 = 2;
-pub(super) const CONTROL: u64 = 3;
-pub(super) const CLIENT: u64 = 1 << 60;
 pub(super) const CONTROL_LANE: u64 = 2 << 60;
 pub(super) const DATA_LANE: u64 = 3 << 60;
 const ABOUT: u64 = 0xf << 60;
@@ -66,7 +67,12 @@ pub(crate) struct Driver {
     pub(super) batch: Batch,
     pub(super) journal: Journal,
     pub(super) place: Place,
-    pub(super) control: Control,
+    /// What other verbs ask.
+    pub(super) ears: Ears<Request>,
+    /// Those who want to be told what happens.
+    pub(super) followers: Vec<Caller>,
+    /// Those who asked for the stop, answered when everything is put back.
+    pub(super) stopping: Vec<Caller>,
     /// Members that belong here by name, with their own settings, whether they are there or not.
     pub(super) wanted: BTreeMap<Name, Own>,
     /// Names by number, also of members that have left.
@@ -77,8 +83,6 @@ pub(crate) struct Driver {
     pub(super) news: Vec<Told>,
     pub(super) tap_ready: bool,
     pub(super) listener_ready: bool,
-    /// Clients that have said something.
-    pub(super) spoken: Vec<u64>,
     /// When addresses and groups are looked at next.
     pub(super) look_at: Instant,
     /// Something changed, so look soon.
@@ -91,9 +95,6 @@ pub(crate) struct Driver {
     /// Frames of the stack that no member took.
     pub(super) dropped: u64,
     pub(super) since_unix_ms: u64,
-    pub(super) stopping: bool,
-    /// A client has not read all that was said to it.
-    pub(super) unread: bool,
 }
 
 impl Driver {
@@ -104,7 +105,7 @@ impl Driver {
 
     /// Whether somebody asked it to stop through the control socket.
     pub(crate) const fn is_stopping(&self) -> bool {
-        self.stopping
+        !self.stopping.is_empty()
     }
 
     /// What happened since the last call.
@@ -121,9 +122,8 @@ impl Driver {
         self.carry_out();
         self.tick();
         self.hear_data_lanes();
-        self.attend_clients();
-        if self.unread || !self.spoken.is_empty() {
-            self.unread = self.control.flush();
+        while let Some(Asked { request, caller }) = self.ears.next() {
+            self.attend(request, caller);
         }
         Ok(())
     }
@@ -144,8 +144,6 @@ impl Driver {
             Some(at) => at.min(self.look_at),
             None => self.look_at,
         };
-        let unread = self.unread.then(|| now + Duration::from_millis(20));
-        let until = unread.map_or(until, |unread| until.min(unread));
         let span = if busy { Duration::ZERO } else { until.since(now) };
         let timeout = Timespec {
             tv_sec: span.as_secs().try_into().unwrap_or(i64::MAX),
@@ -169,7 +167,6 @@ impl Driver {
     fn ready(&mut self, token: u64) {
         let number = token & !ABOUT;
         match token & ABOUT {
-            CLIENT => self.spoken.push(number),
             CONTROL_LANE | DATA_LANE => {
                 if let Some(port) = self.ports.iter_mut().find(|port| port.token == number) {
                     let lane = token & ABOUT == CONTROL_LANE;
@@ -179,8 +176,7 @@ impl Driver {
             _ => match token {
                 BELL => self.clock.wakeup().clear(),
                 TAP => self.tap_ready = true,
-                LISTENER => self.listener_ready = true,
-                _ => self.accept(),
+                _ => self.listener_ready = true,
             },
         }
     }
@@ -240,8 +236,7 @@ impl Driver {
     }
 
     fn remember(&mut self, told: Told) {
-        self.control.tell(&told);
-        self.unread = true;
+        self.followers.retain(|follower| follower.tell(&told));
         if self.past.len() == MOST_PAST {
             self.past.pop_front();
         }
@@ -249,34 +244,40 @@ impl Driver {
         self.news.push(told);
     }
 
-    fn accept(&mut self) {
-        let epoll = &self.epoll;
-        self.control.accept(|number, stream| {
-            let data = epoll::EventData::new_u64(CLIENT | number);
-            epoll::add(epoll, stream, data, epoll::EventFlags::IN).is_ok()
+    fn attend(&mut self, request: Request, caller: Caller) {
+        let done = match request {
+            Request::Status {} => Ok(Some(self.standing_twice())),
+            Request::Events { past, follow } => {
+                if past {
+                    let _ = self.past.iter().all(|told| caller.tell(told));
+                }
+                if follow {
+                    return self.followers.push(caller);
+                }
+                Ok(None)
+            }
+            Request::Stop {} => return self.stopping.push(caller),
+            request => self.obey(request).map(|()| None),
+        };
+        caller.answer(&match done {
+            Ok(Some(said)) => Reply::new(said, Ok(Exit::Good)),
+            Ok(None) => Reply::new(Said::default(), Ok(Exit::Good)),
+            Err(why) => Reply::refused(Failure::error(why)),
         });
     }
 
-    fn attend_clients(&mut self) {
-        let spoken = std::mem::take(&mut self.spoken);
-        for client in &spoken {
-            for request in self.control.hear(*client) {
-                let reply = match request {
-                    Ok(request) => self.answer(*client, request),
-                    Err(error) => Reply::refused(error),
-                };
-                self.control.answer(*client, &reply);
-            }
-        }
-        if !spoken.is_empty() {
-            self.unread = self.control.flush();
-        }
+    fn standing_twice(&self) -> Said {
+        let status = self.view();
+        let (lines, proc) = (status.lines(), Proc(&self.bond.status()).to_string());
+        let standing = protocol::Standing { status, proc };
+        let answer = serde_json::to_value(standing).expect("plain values with string keys");
+        Said { lines, answer: Some(answer), notes: Vec::new() }
     }
 
-    fn answer(&mut self, client: u64, request: Request) -> Reply {
+    /// Carries an order out.
+    fn obey(&mut self, request: Request) -> Result<(), String> {
         let now = self.now();
         let done = match request {
-            Request::Status => return Reply::status(self.view(), Proc(&self.bond.status())),
             Request::Set { option, value } => self.set(&option, &value),
             Request::Add { member, prio, actor_port_prio } => match Name::new(&member) {
                 Ok(name) => {
@@ -292,28 +293,12 @@ impl Driver {
                 Some(id) => self.bond.activate(id, now).map_err(|refusal| refusal.to_string()),
                 None => Err(format!("{member} is no member")),
             },
-            Request::Events { past, follow } => {
-                if past {
-                    for told in self.past.clone() {
-                        self.control.answer(client, &Reply::event(told));
-                    }
-                }
-                match follow {
-                    true => self.control.follow(client),
-                    false => self.control.finish(client),
-                }
-                Ok(())
-            }
-            Request::Stop => {
-                self.stopping = true;
-                Ok(())
+            Request::Status {} | Request::Events { .. } | Request::Stop {} => {
+                Err("that is no order".to_owned())
             }
         };
         self.drain();
-        match done {
-            Ok(()) => Reply::done(),
-            Err(why) => Reply::refused(why),
-        }
+        done
     }
 
     /// Changes an option: the core's, or a member's as `prio=eth0:10` and `actor_port_prio=eth0:10`.

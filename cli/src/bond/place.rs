@@ -1,17 +1,18 @@
 //! Where running bonds keep their sockets and journals.
 //!
 //! A directory for each network namespace, because names of interfaces are its own:
-//! `/run/holdfast/bond/net-4026531840/bond0.sock`. Who cannot write `/run` has one in
-//! `$XDG_RUNTIME_DIR`, or in the temporary directory.
+//! `/run/holdfast/bond/net-4026531840/bond0.sock`; see [`place`] for its beginning.
 
 use std::fs;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use holdfast_host::bond::link::Name;
 
+use crate::control::place;
 use crate::exit::Failure;
+
+const ANOTHER_PLACE: &str = "--run-dir names another directory for sockets and journals";
 
 /// The directory of one network namespace.
 #[derive(Clone, Debug)]
@@ -26,23 +27,18 @@ impl Place {
         let namespace = fs::metadata("/proc/self/ns/net")
             .map_err(|error| Failure::error(format!("/proc/self/ns/net: {error}")))?
             .ino();
-        let base = base.map_or_else(default_base, Path::to_owned);
+        let base = match base {
+            Some(base) => base.to_owned(),
+            None => place::directory()
+                .map_err(|error| Failure::error(error.to_string()).hint(ANOTHER_PLACE))?,
+        };
         Ok(Self { directory: base.join("bond").join(format!("net-{namespace}")) })
     }
 
     /// Makes the directory, for its owner alone.
     pub(crate) fn make(&self) -> Result<(), Failure> {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
-        let checked = made.and_then(|()| {
-            let owner = fs::metadata(&self.directory)?.uid();
-            if owner == rustix::process::geteuid().as_raw() {
-                return Ok(());
-            }
-            Err(io::Error::new(ErrorKind::PermissionDenied, "belongs to somebody else"))
-        });
-        checked.map_err(|error| {
-            Failure::error(format!("{}: {error}", self.directory.display()))
-                .hint("--run-dir names another directory for sockets and journals")
+        place::make(&self.directory).map_err(|error| {
+            Failure::error(format!("socket directory: {error}")).hint(ANOTHER_PLACE)
         })
     }
 
@@ -81,22 +77,5 @@ impl Place {
     /// The bonds that have a journal here; some of them may have died.
     pub(crate) fn journals(&self) -> Vec<Name> {
         self.with("journal")
-    }
-}
-
-fn default_base() -> PathBuf {
-    let system = Path::new("/run/holdfast");
-    let writable = rustix::process::geteuid().is_root()
-        && fs::DirBuilder::new().recursive(true).mode(0o755).create(system).is_ok()
-        && rustix::fs::access(system, rustix::fs::Access::WRITE_OK).is_ok();
-    if writable {
-        return system.to_owned();
-    }
-    match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| Path::new(directory).is_dir()) {
-        Some(directory) => Path::new(&directory).join("holdfast"),
-        None => {
-            let user = rustix::process::geteuid().as_raw();
-            std::env::temp_dir().join(format!("holdfast-{user}"))
-        }
     }
 }

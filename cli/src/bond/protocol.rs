@@ -1,27 +1,27 @@
-//! What is said through the control socket: a request on a line, an answer on a line, both JSON.
+//! What a running bond may be asked through its control socket. `docs/control.md` is the manual.
 //!
 //! ```text
 //! > {"verb":"set","option":"miimon","value":"50"}
-//! < {"schema":"holdfast/1","ok":true}
+//! < {"schema":"holdfast/1","exit_code":0,"lines":[],"notes":[]}
 //! > {"verb":"activate","member":"eth9"}
-//! < {"schema":"holdfast/1","error":"eth9 is no member"}
+//! < {"schema":"holdfast/1","exit_code":4,"lines":[],"notes":[],"error":"eth9 is no member"}
 //! ```
 //!
-//! After `events` the answer is followed by a line an event, until the connection is closed.
+//! `events` tells what is remembered, if that is asked for, and then either what happens until the
+//! connection is closed, or that this was all.
 
 use serde::{Deserialize, Serialize};
 
 use super::setup::Own;
-use super::told::Told;
 use super::view::View;
-use crate::json::SCHEMA;
 
 /// What somebody wants of a running bond.
+// Verbs without keys are structs, too: serde takes anything beside a unit variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Request {
     /// How do things stand?
-    Status,
+    Status {},
     /// Change an option.
     Set {
         /// Its name.
@@ -60,7 +60,7 @@ pub(crate) enum Request {
         follow: bool,
     },
     /// Stop, and put everything back.
-    Stop,
+    Stop {},
 }
 
 /// The kernel's.
@@ -68,60 +68,13 @@ fn usual_port_priority() -> u16 {
     Own::default().port_priority
 }
 
-/// What the bond says to that.
+/// How a bond stands, twice: what it answers to [`Request::Status {}`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Reply {
-    schema: String,
-    /// It is done.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) ok: Option<bool>,
-    /// It is not, because of this.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) error: Option<String>,
-    /// How things stand.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) status: Option<Box<View>>,
-    /// The same as the text of `/proc/net/bonding`.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) proc: Option<String>,
-    /// What happened.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) event: Option<Told>,
-}
-
-impl Reply {
-    fn empty() -> Self {
-        let schema = SCHEMA.to_owned();
-        Self { schema, ok: None, error: None, status: None, proc: None, event: None }
-    }
-
-    /// It is done.
-    pub(crate) fn done() -> Self {
-        Self { ok: Some(true), ..Self::empty() }
-    }
-
-    /// It is not.
-    pub(crate) fn refused(why: impl ToString) -> Self {
-        Self { error: Some(why.to_string()), ..Self::empty() }
-    }
-
-    /// How things stand, twice.
-    pub(crate) fn status(view: View, proc: impl ToString) -> Self {
-        let (status, proc) = (Some(Box::new(view)), Some(proc.to_string()));
-        Self { ok: Some(true), status, proc, ..Self::empty() }
-    }
-
-    /// Something that happened.
-    pub(crate) fn event(told: Told) -> Self {
-        Self { event: Some(told), ..Self::empty() }
-    }
-
-    /// As a line.
-    pub(crate) fn line(&self) -> String {
-        let mut text = serde_json::to_string(self).expect("plain values with string keys");
-        text.push('\n');
-        text
-    }
+pub(crate) struct Standing {
+    /// For machines.
+    pub(crate) status: View,
+    /// The text of `/proc/net/bonding`.
+    pub(crate) proc: String,
 }
 
 #[cfg(test)]
@@ -131,7 +84,7 @@ mod tests {
     #[test]
     fn requests_are_what_the_manual_says() {
         let table = [
-            (r#"{"verb":"status"}"#, Request::Status),
+            (r#"{"verb":"status"}"#, Request::Status {}),
             (
                 r#"{"verb":"set","option":"miimon","value":"50"}"#,
                 Request::Set { option: "miimon".into(), value: "50".into() },
@@ -141,7 +94,7 @@ mod tests {
                 Request::Add { member: "eth2".into(), prio: 0, actor_port_prio: 255 },
             ),
             (r#"{"verb":"events","follow":true}"#, Request::Events { past: false, follow: true }),
-            (r#"{"verb":"stop"}"#, Request::Stop),
+            (r#"{"verb":"stop"}"#, Request::Stop {}),
         ];
         for (text, request) in table {
             assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request, "{text}");
@@ -151,16 +104,10 @@ mod tests {
             "{}",
             r#"{"verb":"dance"}"#,
             r#"{"verb":"add"}"#,
+            r#"{"verb":"stop","x":1}"#,
             r#"{"verb":"add","member":"a","x":1}"#,
         ] {
             assert!(serde_json::from_str::<Request>(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn an_answer_is_one_line_and_says_its_schema() {
-        assert_eq!(Reply::done().line(), "{\"schema\":\"holdfast/1\",\"ok\":true}\n");
-        let refused = Reply::refused("a\nb").line();
-        assert_eq!(refused.matches('\n').count(), 1);
     }
 }

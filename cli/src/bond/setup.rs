@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use holdfast_bond::{Bond, Conflict, Options};
 use holdfast_core::net::Mac;
@@ -17,12 +18,14 @@ use holdfast_host::clock::{HostClock, wall_clock};
 use rustix::event::epoll;
 
 use super::cleanup;
-use super::control::Control;
-use super::driver::{BELL, CONTROL, Driver, LISTENER, TAP};
+use super::driver::{BELL, Driver, LISTENER, TAP};
 use super::place::Place;
 use super::standing::Standing;
 use super::told::Teller;
-use crate::exit::Failure;
+use crate::control::listen::Ears;
+use crate::control::reply::Reply;
+use crate::exit::{Exit, Failure};
+use crate::report::Said;
 
 /// A member as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +91,9 @@ pub(super) fn failed(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> 
     }
 }
 
+/// How long a stop waits for those who asked for it to be told.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 impl Driver {
     /// Makes the bond's interface and takes its members in.
     ///
@@ -131,8 +137,9 @@ impl Driver {
         let listener = Netlink::listen().map_err(failed("netlink"))?;
         let tap = Tap::create(&plan.name, &mut netlink).map_err(failed(&plan.name))?;
         privilege::keep_network_only().map_err(failed("laying privileges down"))?;
-        let control =
-            Control::listen(&place.socket(&plan.name)).map_err(failed("control socket"))?;
+        // After the privileges are gone: its threads have those of the moment in which they start.
+        let mut ears = Ears::new(clock.wakeup());
+        ears.at(&place.socket(&plan.name)).map_err(failed("control socket"))?;
         let epoll =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| failed("epoll")(e.into()))?;
         let driver = Self {
@@ -147,7 +154,9 @@ impl Driver {
             batch: Batch::new(),
             journal,
             place: place.clone(),
-            control,
+            ears,
+            followers: Vec::new(),
+            stopping: Vec::new(),
             wanted: plan.members.iter().map(|one| (one.name.clone(), one.own)).collect(),
             names: BTreeMap::new(),
             teller: Teller { bond: plan.name.to_string(), origin_unix_ms },
@@ -155,7 +164,6 @@ impl Driver {
             news: Vec::new(),
             tap_ready: true,
             listener_ready: true,
-            spoken: Vec::new(),
             look_at: now,
             look_again: false,
             unicast: Vec::new(),
@@ -164,8 +172,6 @@ impl Driver {
             dropped: 0,
             since_unix_ms: origin_unix_ms,
             standing: Standing::new(now),
-            stopping: false,
-            unread: false,
             clock,
         };
         driver.watch_descriptors().map_err(failed("epoll"))?;
@@ -180,8 +186,7 @@ impl Driver {
         use std::os::fd::AsFd;
         add(self.clock.wakeup().as_fd(), BELL)?;
         add(self.tap.as_fd(), TAP)?;
-        add(self.listener.as_fd(), LISTENER)?;
-        add(self.control.listener().as_fd(), CONTROL)
+        add(self.listener.as_fd(), LISTENER)
     }
 
     fn begin(&mut self, plan: &Plan) -> Result<(), Failure> {
@@ -222,8 +227,8 @@ impl Driver {
             let _ = self.bond.remove_member(member, now);
             self.drain();
         }
-        let Self { control, journal, mut netlink, ports, place, .. } = self;
-        control.close();
+        let Self { ears, followers, stopping, journal, mut netlink, ports, place, .. } = self;
+        drop(followers);
         let mut left: Vec<String> = Vec::new();
         // None are left, unless the core forgot one.
         let mut journal = journal;
@@ -241,6 +246,15 @@ impl Driver {
         {
             left.push(format!("journal: {error}"));
         }
+        for caller in stopping {
+            let outcome = match left.is_empty() {
+                true => Ok(Exit::Good),
+                false => Err(Failure::error(format!("stopped; left behind: {}", left.join("; ")))),
+            };
+            caller.answer(&Reply::new(Said::default(), outcome));
+        }
+        ears.flush(LAST_WORDS);
+        drop(ears);
         place.leave();
         left
     }

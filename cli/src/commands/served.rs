@@ -1,7 +1,9 @@
 //! `holdfast stop | speed | monitor`: verbs for arrays that another process serves.
 
 use crate::config::Served;
-use crate::control::client::{self, Client};
+use crate::control::call::{Call, Heard};
+use crate::control::client;
+use crate::control::protocol::Told;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::report::Report;
 
@@ -16,19 +18,22 @@ pub(super) fn run(config: &Served, report: &Report) -> Outcome {
 pub(super) fn monitor(config: &Served, report: &Report) -> Outcome {
     let mut client = reach(config)?;
     client.ask(&config.request)?;
-    while let Some(told) = client.event()? {
+    while let Some(heard) = client.hear::<Told>()? {
+        let told = match heard {
+            Heard::Event(told) => told,
+            Heard::Reply(reply) => return reply.tell(report),
+        };
         let member = told.member.as_ref().map(|path| format!(" {}", path.display()));
         let text = told.text.as_ref().map(|text| format!(": {text}"));
         let (member, text) = (member.unwrap_or_default(), text.unwrap_or_default());
-        report.line(format_args!("{} {}{member}{text}", told.event, told.array));
-        report.one_of_many(&told);
+        report.stream(format_args!("{} {}{member}{text}", told.event, told.array), &told);
     }
     Ok(Exit::Good)
 }
 
-fn reach(config: &Served) -> Result<Client, Failure> {
+fn reach(config: &Served) -> Result<Call, Failure> {
     match &config.control {
-        Some(path) => Client::connect(path)
+        Some(path) => Call::connect(path)
             .map_err(|error| Failure::error(format!("{}: {error}", path.display()))),
         None => client::find(config.array.as_deref()),
     }

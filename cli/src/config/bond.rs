@@ -101,7 +101,7 @@ impl TryFrom<BondVerb> for Bond {
             }
             BondVerb::Stop(args) => Self::Order {
                 whom: Whom::new(args.name, args.place),
-                requests: vec![Request::Stop],
+                requests: vec![Request::Stop {}],
             },
             BondVerb::Cleanup(place) => Self::Cleanup { run_dir: place.run_dir },
             BondVerb::Hash(BondHashArgs { policy, members, file }) => {

@@ -1,66 +1,20 @@
 //! The asking side: finding who serves an array, and having a verb carried out there.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::call::Call;
 use super::place;
-use super::protocol::{Change, Newcomer, Reply, Request, Scope, Told};
+use super::protocol::{Change, Newcomer, Request, Scope};
+use super::reply::Reply;
 use crate::config::{Add, Caution, Group, Job, MemberChange, Replace, Selector};
 use crate::exit::{Failure, Outcome};
 use crate::members;
 use crate::report::{Report, confirm};
 use crate::session::{Purpose, Session};
 
-/// A connection to whoever serves an array.
-#[derive(Debug)]
-pub(crate) struct Client {
-    path: PathBuf,
-    stream: BufReader<UnixStream>,
-}
-
-impl Client {
-    /// Connects to a socket.
-    pub(crate) fn connect(path: &Path) -> io::Result<Self> {
-        let stream = UnixStream::connect(path)?;
-        Ok(Self { path: path.to_owned(), stream: BufReader::new(stream) })
-    }
-
-    /// Says what is wanted.
-    pub(crate) fn ask(&mut self, request: &Request) -> Result<(), Failure> {
-        let mut line = serde_json::to_vec(request).expect("plain values");
-        line.push(b'\n');
-        self.stream.get_mut().write_all(&line).map_err(|error| self.lost(error))
-    }
-
-    /// The answer to what was asked.
-    pub(crate) fn reply(&mut self) -> Result<Reply, Failure> {
-        match self.line()? {
-            Some(line) => serde_json::from_str(&line).map_err(|error| self.lost(error)),
-            None => Err(self.lost("it hung up")),
-        }
-    }
-
-    /// The next event; none once the server is gone.
-    pub(crate) fn event(&mut self) -> Result<Option<Told>, Failure> {
-        let line = self.line()?;
-        line.map(|line| serde_json::from_str(&line).map_err(|error| self.lost(error))).transpose()
-    }
-
-    fn line(&mut self) -> Result<Option<String>, Failure> {
-        let mut line = String::new();
-        match self.stream.read_line(&mut line) {
-            Ok(0) => Ok(None),
-            Ok(_) => Ok(Some(line)),
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(None),
-            Err(error) => Err(self.lost(error)),
-        }
-    }
-
-    fn lost(&self, why: impl std::fmt::Display) -> Failure {
-        Failure::error(format!("{}: {why}", self.path.display()))
-    }
-}
+/// How long a server is asked for its name that does not answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Carries the job out through the process that serves the array, if one does and the verb is one
 /// that can.
@@ -70,7 +24,7 @@ pub(crate) fn forward(job: &Job, report: &Report) -> Option<Outcome> {
     Some(ask(job, client, &request?, report))
 }
 
-fn ask(job: &Job, mut client: Client, request: &Request, report: &Report) -> Outcome {
+fn ask(job: &Job, mut client: Call, request: &Request, report: &Report) -> Outcome {
     if let Job::Repair(config) = job
         && !config.caution.dry_run
     {
@@ -104,8 +58,8 @@ fn request(job: &Job) -> Option<(&Group, Option<Request>)> {
     };
     let unless_dry = |caution: &Caution, request| (!caution.dry_run).then_some(request);
     Some(match job {
-        Job::Detail(group) => (group, Some(Request::Detail)),
-        Job::Mdstat(group) => (group, Some(Request::Mdstat)),
+        Job::Detail(group) => (group, Some(Request::Detail {})),
+        Job::Mdstat(group) => (group, Some(Request::Mdstat {})),
         Job::Fail(config) => (&config.group, Some(Request::Fail(change(config)))),
         Job::Remove(config) => (&config.group, Some(Request::Remove(change(config)))),
         Job::Add(config) => {
@@ -131,7 +85,7 @@ fn request(job: &Job) -> Option<(&Group, Option<Request>)> {
             };
             (&config.group, Some(request))
         }
-        Job::Rebuild(config) => (&config.group, unless_dry(&config.caution, Request::Rebuild)),
+        Job::Rebuild(config) => (&config.group, unless_dry(&config.caution, Request::Rebuild {})),
         _ => return None,
     })
 }
@@ -149,25 +103,22 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 /// Whoever serves the array these members make, if somebody holds one of them.
-pub(crate) fn serving(group: &Group) -> Option<Client> {
+pub(crate) fn serving(group: &Group) -> Option<Call> {
     group.members.iter().find_map(|path| members::held(path))?;
-    if !place::is_ours() {
-        return None;
-    }
+    let directory = place::directory().ok()?;
     // Only to learn its name; what there is to say of it says the server.
     let session = Session::open(group, Purpose::Look, &Report::keeping()).ok()?;
-    Client::connect(&place::of_array(session.status().uuid)).ok()
+    Call::connect(&directory.join(place::name_of(session.status().uuid))).ok()
 }
 
 /// Whoever serves the array that is meant: by a member's path, its UUID or its name; the only one,
 /// if none is.
-pub(crate) fn find(meant: Option<&str>) -> Result<Client, Failure> {
-    let sockets = if place::is_ours() { place::all() } else { Vec::new() };
-    let clients = sockets.into_iter().filter_map(|path| Client::connect(&path).ok());
-    let mut clients: Vec<Client> = match meant {
+pub(crate) fn find(meant: Option<&str>) -> Result<Call, Failure> {
+    let clients = place::arrays().into_iter().filter_map(|path| Call::connect(&path).ok());
+    let mut clients: Vec<Call> = match meant {
         None => clients.collect(),
         Some(word) => {
-            let is_meant = |client: &mut Client| is_called(client, word);
+            let is_meant = |client: &mut Call| is_called(client, word);
             let found = clients.filter_map(|mut client| is_meant(&mut client).then_some(client));
             found.collect()
         }
@@ -186,11 +137,11 @@ pub(crate) fn find(meant: Option<&str>) -> Result<Client, Failure> {
     }
 }
 
-fn is_called(client: &mut Client, word: &str) -> bool {
-    let Ok(reply) = client.ask(&Request::Detail).and_then(|()| client.reply()) else {
-        return false;
-    };
-    let Some(detail) = reply.into_answer() else { return false };
+fn is_called(client: &mut Call, word: &str) -> bool {
+    client.wait_at_most(Some(PATIENCE));
+    let answer = client.ask(&Request::Detail {}).and_then(|()| client.reply());
+    client.wait_at_most(None);
+    let Ok(Ok(detail)) = answer.map(Reply::value) else { return false };
     let path = Path::new(word);
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let is_member = |member: &serde_json::Value| {

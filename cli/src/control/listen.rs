@@ -1,10 +1,10 @@
-//! The listening side: threads that read lines from sockets and hand them to the serving thread.
+//! The listening side: threads that read lines from a socket and hand them to the serving thread.
 //!
-//! The serving thread never touches these sockets: it takes requests from a channel and answers
-//! into another. A client that does not read holds up a thread of its own and nobody else.
+//! The serving thread never touches the socket: it takes requests from a channel and answers into
+//! another, and a bell wakes it. A client that does not read holds up a thread of its own and nobody
+//! else. `Q` is what may be asked.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,29 +15,35 @@ use std::time::{Duration, Instant};
 
 use holdfast_host::clock::Wakeup;
 
-use super::protocol::{Reply, Request};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::place;
+use super::reply::{self, Reply};
 use crate::exit::Failure;
 
 /// Clients at once, of each kind.
-const MOST_CLIENTS: usize = 32;
+const MOST_CLIENTS: usize = 64;
 /// Bytes of a request.
 const MOST_BYTES: u64 = 64 << 10;
 /// Lines that may wait for a client to read them; whoever lags further behind is hung up on.
 const MOST_WAITING: usize = 1024;
 /// How long a client may take over reading a line.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A line for a client. It counts until it is written, or nobody will write it.
 #[derive(Debug)]
-struct Line {
-    text: String,
+pub(crate) struct Line {
+    pub(crate) text: String,
+    /// It ends the answer to a request.
+    ends: bool,
     unwritten: Arc<AtomicUsize>,
 }
 
 impl Line {
-    fn new(text: String, unwritten: &Arc<AtomicUsize>) -> Self {
+    fn new(text: String, ends: bool, unwritten: &Arc<AtomicUsize>) -> Self {
         unwritten.fetch_add(1, Ordering::AcqRel);
-        Self { text, unwritten: Arc::clone(unwritten) }
+        Self { text, ends, unwritten: Arc::clone(unwritten) }
     }
 }
 
@@ -47,32 +53,45 @@ impl Drop for Line {
     }
 }
 
-/// A request, and where its lines of answer go. Dropping it ends the answer.
+/// A request, and whoever waits for the answer.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct Asked<Q> {
     /// What is wanted.
-    pub(crate) request: Request,
+    pub(crate) request: Q,
+    /// Of whom.
+    pub(crate) caller: Caller,
+}
+
+/// Somebody who has asked for something. Dropped without an answer, it is hung up on.
+#[derive(Debug)]
+pub(crate) struct Caller {
     to: SyncSender<Line>,
     unwritten: Arc<AtomicUsize>,
 }
 
-impl Asked {
-    /// Sends a line. False: the client is gone, or does not read.
-    pub(crate) fn say(&self, line: String) -> bool {
-        self.to.try_send(Line::new(line, &self.unwritten)).is_ok()
+impl Caller {
+    /// Tells of something that happened. False: the client is gone, or does not read.
+    pub(crate) fn tell(&self, told: &impl Serialize) -> bool {
+        self.say(reply::event(told))
+    }
+
+    /// Sends text as it is. False: the client is gone, or does not read.
+    pub(crate) fn say(&self, text: String) -> bool {
+        self.to.try_send(Line::new(text, false, &self.unwritten)).is_ok()
     }
 
     /// The answer.
     pub(crate) fn answer(self, reply: &Reply) {
-        self.say(reply.line());
+        // One that does not read is hung up on.
+        let _ = self.to.try_send(Line::new(reply.line(), true, &self.unwritten));
     }
 }
 
 /// Where requests come from.
 #[derive(Debug)]
-pub(crate) struct Ears {
-    heard: Receiver<Asked>,
-    mouth: mpsc::Sender<Asked>,
+pub(crate) struct Ears<Q> {
+    heard: Receiver<Asked<Q>>,
+    mouth: mpsc::Sender<Asked<Q>>,
     bell: Wakeup,
     /// Lines of answer that no client has been sent yet.
     unwritten: Arc<AtomicUsize>,
@@ -80,7 +99,7 @@ pub(crate) struct Ears {
     path: Option<PathBuf>,
 }
 
-impl Ears {
+impl<Q: DeserializeOwned + Send + 'static> Ears<Q> {
     /// Hears nobody yet. `bell` wakes the thread that asks for requests.
     pub(crate) fn new(bell: Wakeup) -> Self {
         let (mouth, heard) = mpsc::channel();
@@ -96,38 +115,30 @@ impl Ears {
         }
     }
 
-    /// Takes requests at a socket of mode 0600.
+    /// Takes requests at a socket of mode 0600, in a directory that not everybody can write.
     pub(crate) fn at(&mut self, path: &Path) -> io::Result<()> {
+        place::refuse_public(path)?;
         let listener = holdfast_host::socket::listen(path)?;
         listener.set_nonblocking(false)?;
         self.path = Some(path.to_owned());
         let teller = self.teller();
-        start("holdfast-control", move || accept_control(&listener, &teller))
-    }
-
-    /// Answers requests for metrics over HTTP. Returns where, with the port it got.
-    pub(crate) fn metrics_at(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
-        let listener = TcpListener::bind(address)?;
-        let bound = listener.local_addr()?;
-        let teller = self.teller();
-        start("holdfast-metrics", move || accept_metrics(&listener, &teller))?;
-        Ok(bound)
+        start("holdfast-control", move || accept(&listener, &teller))
     }
 
     /// The next request, if there is one.
-    pub(crate) fn next(&self) -> Option<Asked> {
+    pub(crate) fn next(&self) -> Option<Asked<Q>> {
         self.heard.try_recv().ok()
     }
 
     /// Whoever asks from within this process.
-    pub(crate) fn teller(&self) -> Teller {
+    pub(crate) fn teller(&self) -> Teller<Q> {
         let (mouth, bell) = (self.mouth.clone(), self.bell.clone());
         let unwritten = Arc::clone(&self.unwritten);
         Teller { mouth, bell, clients: Arc::new(AtomicUsize::new(0)), unwritten }
     }
 }
 
-impl Drop for Ears {
+impl<Q> Drop for Ears<Q> {
     fn drop(&mut self) {
         if let Some(path) = &self.path {
             let _ = std::fs::remove_file(path);
@@ -136,17 +147,28 @@ impl Drop for Ears {
 }
 
 /// What a thread needs that asks the serving thread.
-#[derive(Clone, Debug)]
-pub(crate) struct Teller {
-    mouth: mpsc::Sender<Asked>,
+#[derive(Debug)]
+pub(crate) struct Teller<Q> {
+    mouth: mpsc::Sender<Asked<Q>>,
     bell: Wakeup,
     clients: Arc<AtomicUsize>,
     unwritten: Arc<AtomicUsize>,
 }
 
+impl<Q> Clone for Teller<Q> {
+    fn clone(&self) -> Self {
+        Self {
+            mouth: self.mouth.clone(),
+            bell: self.bell.clone(),
+            clients: Arc::clone(&self.clients),
+            unwritten: Arc::clone(&self.unwritten),
+        }
+    }
+}
+
 /// One of the clients that are counted.
 #[derive(Debug)]
-struct Seat(Arc<AtomicUsize>);
+pub(crate) struct Seat(Arc<AtomicUsize>);
 
 impl Drop for Seat {
     fn drop(&mut self) {
@@ -154,8 +176,9 @@ impl Drop for Seat {
     }
 }
 
-impl Teller {
-    fn seat(&self) -> Option<Seat> {
+impl<Q> Teller<Q> {
+    /// Room for another client, as long as it is kept; none where there are too many.
+    pub(crate) fn seat(&self) -> Option<Seat> {
         let seat = Seat(Arc::clone(&self.clients));
         let before = self.clients.fetch_add(1, Ordering::AcqRel);
         (before < MOST_CLIENTS).then_some(seat)
@@ -163,27 +186,28 @@ impl Teller {
 
     /// What a verb says for people, asked of the serving thread; empty once that has ended.
     #[cfg(feature = "fuse")]
-    pub(crate) fn text(&self, request: Request) -> String {
+    pub(crate) fn text(&self, request: Q) -> String {
         let line = self.ask(request).and_then(|lines| lines.recv().ok());
         let reply = line.and_then(|line| serde_json::from_str::<Reply>(&line.text).ok());
         reply.map(|reply| reply.into_lines().join("\n") + "\n").unwrap_or_default()
     }
 
     /// Asks the serving thread; none if it is gone.
-    fn ask(&self, request: Request) -> Option<Receiver<Line>> {
+    pub(crate) fn ask(&self, request: Q) -> Option<Receiver<Line>> {
         let (to, from) = mpsc::sync_channel(MOST_WAITING);
         let unwritten = Arc::clone(&self.unwritten);
-        self.mouth.send(Asked { request, to, unwritten }).ok()?;
+        self.mouth.send(Asked { request, caller: Caller { to, unwritten } }).ok()?;
         self.bell.signal();
         Some(from)
     }
 }
 
-fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+/// Starts a thread; nobody waits for its end.
+pub(crate) fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
 }
 
-fn accept_control(listener: &UnixListener, teller: &Teller) {
+fn accept<Q: DeserializeOwned + Send + 'static>(listener: &UnixListener, teller: &Teller<Q>) {
     for stream in listener.incoming() {
         let Ok(stream) = stream else {
             thread::sleep(PATIENCE / 100);
@@ -200,8 +224,8 @@ fn accept_control(listener: &UnixListener, teller: &Teller) {
     }
 }
 
-/// Line by line, until the client hangs up.
-fn converse(stream: &UnixStream, teller: &Teller) -> io::Result<()> {
+/// Line by line, until the client hangs up or a request ends without an answer.
+fn converse<Q: DeserializeOwned>(stream: &UnixStream, teller: &Teller<Q>) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut reader = BufReader::new(stream.take(MOST_BYTES));
     let mut writer = stream;
@@ -224,59 +248,51 @@ fn converse(stream: &UnixStream, teller: &Teller) -> io::Result<()> {
             }
         };
         let Some(lines) = teller.ask(request) else { return Ok(()) };
+        let mut answered = false;
         for line in lines {
             writer.write_all(line.text.as_bytes())?;
+            answered = line.ends;
+        }
+        if !answered {
+            return Ok(());
         }
     }
 }
 
-fn accept_metrics(listener: &TcpListener, teller: &Teller) {
-    for stream in listener.incoming() {
-        let Ok(stream) = stream else {
-            thread::sleep(PATIENCE / 100);
-            continue;
-        };
-        let Some(seat) = teller.seat() else { continue };
-        let teller = teller.clone();
-        let talk = move || {
-            let _seat = seat;
-            let _ = answer_http(&stream, &teller);
-        };
-        let _ = start("holdfast-metrics", talk);
-    }
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-/// One request, one answer, and the connection is closed: all that a scraper needs of HTTP.
-fn answer_http(mut stream: &TcpStream, teller: &Teller) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let mut reader = BufReader::new(stream.take(MOST_BYTES));
-    let mut first = String::new();
-    reader.read_line(&mut first)?;
-    // The headers say nothing that matters here, but a client wants to get rid of them.
-    let mut header = String::new();
-    while reader.read_line(&mut header)? > 2 {
-        header.clear();
+    use super::*;
+
+    #[test]
+    fn a_follower_that_lags_too_far_behind_is_hung_up_on() {
+        let directory = std::env::temp_dir().join(format!("holdfast-ears-{}", std::process::id()));
+        place::make(&directory).unwrap();
+        let path = directory.join("socket");
+        let mut ears = Ears::<String>::new(Wakeup::new().unwrap());
+        ears.at(&path).unwrap();
+        let mut client = UnixStream::connect(&path).unwrap();
+        writeln!(client, "\"events\"").unwrap();
+        let caller = loop {
+            match ears.next() {
+                Some(asked) => break asked.caller,
+                None => thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        let told = json!({ "event": "x".repeat(1000) });
+        let heard = (0..100_000).take_while(|_| caller.tell(&told)).count();
+        assert!((MOST_WAITING..100_000).contains(&heard), "{heard}");
+        drop(caller);
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut said = String::new();
+        BufReader::new(client).read_to_string(&mut said).expect("an end");
+        assert_eq!(
+            said.lines().count(),
+            heard,
+            "what was told arrives, and then the connection ends"
+        );
+        drop(ears);
+        std::fs::remove_dir(directory).expect("the socket is gone");
     }
-    let mut words = first.split_whitespace();
-    let (status, body) = match (words.next(), words.next()) {
-        (Some("GET" | "HEAD"), Some("/metrics")) => {
-            let lines = teller.ask(Request::Metrics);
-            (
-                "200 OK",
-                lines.into_iter().flatten().map(|line| line.text.clone()).collect::<String>(),
-            )
-        }
-        (Some("GET" | "HEAD"), _) => ("404 Not Found", "see /metrics\n".to_owned()),
-        _ => ("405 Method Not Allowed", String::new()),
-    };
-    let head = first.starts_with("HEAD ");
-    let kind = "text/plain; version=0.0.4; charset=utf-8";
-    let length = body.len();
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
-         Connection: close\r\n\r\n"
-    )?;
-    stream.write_all(if head { b"" } else { body.as_bytes() })
 }

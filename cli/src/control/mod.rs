@@ -1,8 +1,10 @@
-//! Verbs for an array that another process serves.
+//! Control sockets: how verbs reach an array, a map or a bond that another process runs.
 //!
-//! A served array listens on a socket that is called after its UUID. What is said there is a JSON
-//! object a line ([`protocol`]); a verb whose members are held by a server carries its work out
-//! there and tells the answer as if it had done it itself ([`client`]).
+//! One implementation for all three. [`place`] says where sockets are, [`listen`] is the serving side
+//! and [`call`] the asking one, [`reply`] what comes back: a JSON object a line. What may be asked
+//! is each one's own: [`protocol`] for arrays, `bond::protocol` and `multipath::protocol` for the
+//! others. A verb whose members are held by a server carries its work out there and tells the answer
+//! as if it had done it itself ([`client`]).
 //!
 //! ```text
 //!   holdfast fail --member b a b c          holdfast serve a b c
@@ -11,7 +13,9 @@
 //!        ◄──── lines, answer, exit code ──────────┘
 //! ```
 
+pub(crate) mod call;
 pub(crate) mod client;
 pub(crate) mod listen;
 pub(crate) mod place;
 pub(crate) mod protocol;
+pub(crate) mod reply;

@@ -1,23 +1,19 @@
-//! What is said through the control socket of a served array: a request on a line, an answer on a
-//! line, both JSON. `docs/control.md` is the manual.
+//! What a served array may be asked through its control socket, and what it tells of itself.
+//! `docs/control.md` is the manual.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-use crate::exit::{Exit, Failure, Outcome};
-use crate::json::SCHEMA;
-use crate::report::{Report, Said};
 
 /// What somebody wants of a served array.
+// Verbs without keys are structs, too: serde takes anything beside a unit variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Request {
     /// As `holdfast detail`.
-    Detail,
+    Detail {},
     /// As `holdfast mdstat`.
-    Mdstat,
+    Mdstat {},
     /// As `holdfast fail`.
     Fail(Change),
     /// As `holdfast remove`.
@@ -39,7 +35,7 @@ pub(crate) enum Request {
     /// As `holdfast repair`.
     Repair(Scope),
     /// As `holdfast rebuild`.
-    Rebuild,
+    Rebuild {},
     /// How fast passes go: bytes a second while others use the array, and while nobody does.
     Speed {
         /// The least, beside others; as it is if absent.
@@ -50,9 +46,9 @@ pub(crate) enum Request {
         max_bytes: Option<u64>,
     },
     /// What happens from now on, a line an event, until the connection is closed.
-    Events,
+    Events {},
     /// Stop in good order, as SIGTERM does.
-    Stop,
+    Stop {},
     /// The figures, as Prometheus reads them. Asked by `--metrics`, not through the socket.
     #[serde(skip)]
     Metrics,
@@ -92,83 +88,9 @@ pub(crate) struct Scope {
     pub(crate) locate: bool,
 }
 
-/// What a verb came to: the answer twice, as lines for people and as one value for machines.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Reply {
-    schema: String,
-    exit_code: u8,
-    #[serde(default)]
-    lines: Vec<String>,
-    #[serde(default)]
-    notes: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    answer: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    error: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    hint: Option<String>,
-}
-
-impl Reply {
-    /// What was said, and how it ended.
-    pub(crate) fn new(said: Said, outcome: Outcome) -> Self {
-        let (exit, error, hint) = match outcome {
-            Ok(exit) => (exit, None, None),
-            Err(Failure { exit, message, hint }) => (exit, Some(message), hint),
-        };
-        Self {
-            schema: SCHEMA.to_owned(),
-            exit_code: exit.code(),
-            lines: said.lines,
-            notes: said.notes,
-            answer: said.answer,
-            error,
-            hint,
-        }
-    }
-
-    /// Nothing was done.
-    pub(crate) fn refused(failure: Failure) -> Self {
-        Self::new(Said::default(), Err(failure))
-    }
-
-    /// As a line.
-    pub(crate) fn line(&self) -> String {
-        let mut text = serde_json::to_string(self).expect("plain values with string keys");
-        text.push('\n');
-        text
-    }
-
-    /// The answer for people.
-    pub(crate) fn into_lines(self) -> Vec<String> {
-        self.lines
-    }
-
-    /// The answer for machines.
-    pub(crate) fn into_answer(self) -> Option<Value> {
-        self.answer
-    }
-
-    /// Says it all again, here.
-    pub(crate) fn tell(self, report: &Report) -> Outcome {
-        self.notes.iter().for_each(|note| report.note(note));
-        self.lines.iter().for_each(|line| report.line(line));
-        if let Some(answer) = &self.answer {
-            report.answer(answer);
-        }
-        let exit = Exit::from_code(self.exit_code).unwrap_or(Exit::Error);
-        match self.error {
-            Some(message) => Err(Failure { exit, message, hint: self.hint }),
-            None => Ok(exit),
-        }
-    }
-}
-
 /// Something that happened to a served array.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Told {
-    /// Always `holdfast/1`.
-    pub(crate) schema: String,
     /// mdadm's name for it (`Fail`, `RebuildFinished`), or ours where it has none.
     pub(crate) event: String,
     /// The array's UUID.
@@ -179,15 +101,6 @@ pub(crate) struct Told {
     /// A sentence.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) text: Option<String>,
-}
-
-impl Told {
-    /// As a line.
-    pub(crate) fn line(&self) -> String {
-        let mut text = serde_json::to_string(self).expect("plain values with string keys");
-        text.push('\n');
-        text
-    }
 }
 
 #[cfg(test)]
@@ -203,7 +116,7 @@ mod tests {
             dry_run,
         };
         let table = [
-            (r#"{"verb":"detail"}"#, Request::Detail),
+            (r#"{"verb":"detail"}"#, Request::Detail {}),
             (r#"{"verb":"fail","member":"/d/1"}"#, Request::Fail(change("/d/1", false))),
             (
                 r#"{"verb":"remove","member":"slot:1","dry_run":true}"#,
@@ -224,8 +137,8 @@ mod tests {
                 r#"{"verb":"speed","max_bytes":1048576}"#,
                 Request::Speed { min_bytes: None, max_bytes: Some(1 << 20) },
             ),
-            (r#"{"verb":"events"}"#, Request::Events),
-            (r#"{"verb":"stop"}"#, Request::Stop),
+            (r#"{"verb":"events"}"#, Request::Events {}),
+            (r#"{"verb":"stop"}"#, Request::Stop {}),
         ];
         for (text, request) in table {
             assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request, "{text}");
@@ -236,6 +149,8 @@ mod tests {
             r#"{"verb":"dance"}"#,
             r#"{"verb":"metrics"}"#,
             r#"{"verb":"fail"}"#,
+            r#"{"verb":"stop","x":1}"#,
+            r#"{"verb":"detail","member":"a"}"#,
             r#"{"verb":"add"}"#,
             r#"{"verb":"add","device":"a","force":true}"#,
             r#"{"verb":"replace","device":"a"}"#,
@@ -244,31 +159,5 @@ mod tests {
         ] {
             assert!(serde_json::from_str::<Request>(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_reply_is_one_line_and_is_told_again_word_for_word() {
-        let report = Report::keeping();
-        report.line("two\nlines");
-        report.note("beware");
-        report.answer(&serde_json::json!({"state": "clean", "array": 1}));
-        let failure = Failure::unusable("lost").hint("weep");
-        let line = Reply::new(report.take_said(), Err(failure)).line();
-        assert_eq!(line.matches('\n').count(), 1);
-        let reply: Reply = serde_json::from_str(&line).unwrap();
-        let again = Report::keeping();
-        let failure = reply.tell(&again).unwrap_err();
-        let told = (failure.exit, failure.message.as_str(), failure.hint.as_deref());
-        assert_eq!(told, (Exit::Unusable, "lost", Some("weep")));
-        let said = again.take_said();
-        assert_eq!(
-            (said.lines.as_slice(), said.notes.as_slice()),
-            (&["two\nlines".to_owned()][..], &["beware".to_owned()][..])
-        );
-        assert_eq!(
-            said.answer.unwrap().to_string(),
-            r#"{"state":"clean","array":1}"#,
-            "in its order"
-        );
     }
 }

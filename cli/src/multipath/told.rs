@@ -3,13 +3,13 @@
 use std::fmt;
 
 use holdfast_multipath::event::Event;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Something that happened.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Told {
     /// What kind of thing, in one word.
-    pub(crate) event: &'static str,
+    pub(crate) event: String,
     /// The sentence.
     pub(crate) text: String,
 }
@@ -90,5 +90,5 @@ pub(crate) fn tell(event: &Event, name: impl Fn(usize) -> String) -> Told {
         ),
         Event::PathRemoved { path } => ("path-removed", format!("{} is removed", name(*path))),
     };
-    Told { event: kind, text }
+    Told { event: kind.to_owned(), text }
 }

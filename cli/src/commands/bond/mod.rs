@@ -3,16 +3,17 @@
 mod hash;
 mod run;
 
-use std::io;
-
+use holdfast_host::bond::link::Name;
 use serde::Serialize;
 
 use crate::args::bond::FormatWord;
 use crate::bond::cleanup;
-use crate::bond::client::Client;
+use crate::bond::client;
 use crate::bond::place::Place;
-use crate::bond::protocol::Request;
+use crate::bond::protocol::{Request, Standing};
+use crate::bond::told::Told;
 use crate::config::bond::{Bond, Whom};
+use crate::control::call::{Call, Heard};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::report::Report;
 
@@ -28,22 +29,23 @@ pub(super) fn run(job: &Bond, report: &Report) -> Outcome {
     }
 }
 
-fn connect(whom: &Whom) -> Result<Client, Failure> {
-    Client::connect(whom.run_dir.as_deref(), whom.name.as_ref())
+fn connect(whom: &Whom) -> Result<(Name, Call), Failure> {
+    client::connect(whom.run_dir.as_deref(), whom.name.as_ref())
 }
 
 fn status(whom: &Whom, format: Option<FormatWord>, report: &Report) -> Outcome {
-    let mut client = connect(whom)?;
-    let reply = client.ask(&Request::Status)?;
-    let (Some(view), Some(proc)) = (reply.status, reply.proc) else {
-        return Err(Failure::error(format!("bond {} did not say how it stands", client.bond())));
-    };
+    let (bond, mut call) = connect(whom)?;
+    call.ask(&Request::Status {})?;
+    let answer = call.reply()?.value()?;
+    let Standing { status, proc } = serde_json::from_value(answer).map_err(|error| {
+        Failure::error(format!("bond {bond} did not say how it stands: {error}"))
+    })?;
     match format {
         Some(FormatWord::Proc) => report.line(proc.trim_end_matches('\n')),
-        _ => view.lines().into_iter().for_each(|line| report.line(line)),
+        _ => status.lines().into_iter().for_each(|line| report.line(line)),
     }
-    report.answer(&view);
-    Ok(view.exit())
+    report.answer(&status);
+    Ok(status.exit())
 }
 
 /// What was ordered, and of whom.
@@ -54,40 +56,28 @@ struct Done<'a> {
 }
 
 fn order(whom: &Whom, requests: &[Request], report: &Report) -> Outcome {
-    let mut client = connect(whom)?;
+    let (bond, mut call) = connect(whom)?;
     for request in requests {
-        client.ask(request)?;
+        call.ask(request)?;
+        call.reply()?.value()?;
     }
-    if requests.contains(&Request::Stop) {
-        // It hangs up when everything is put back.
-        while let Ok(Some(_)) = client.next() {}
-    }
-    report.answer(&Done { bond: client.bond().as_str(), done: requests });
+    report.answer(&Done { bond: bond.as_str(), done: requests });
     Ok(Exit::Good)
 }
 
 fn events(whom: &Whom, past: bool, report: &Report) -> Outcome {
-    let mut client = connect(whom)?;
-    let mut first = Some(client.ask(&Request::Events { past, follow: !past })?);
-    loop {
-        let reply = match first.take() {
-            Some(reply) => reply,
-            None => match client.next() {
-                Ok(Some(reply)) => reply,
-                Ok(None) => return Ok(Exit::Good),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    return Err(Failure::error(format!("bond {}: {error}", client.bond())));
-                }
-            },
-        };
-        if let Some(told) = reply.event {
-            report.stream(&told, &told);
+    let (_, mut call) = connect(whom)?;
+    call.ask(&Request::Events { past, follow: !past })?;
+    while let Some(heard) = call.hear::<Told>()? {
+        match heard {
+            Heard::Event(told) => report.stream(&told, &told),
+            Heard::Reply(reply) => return reply.tell(report),
         }
         if report.is_closed() {
-            return Ok(Exit::Good);
+            break;
         }
     }
+    Ok(Exit::Good)
 }
 
 /// What was put back.

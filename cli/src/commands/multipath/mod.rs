@@ -5,26 +5,15 @@
 mod serve;
 
 use std::io::ErrorKind;
-use std::path::Path;
 
-use serde::Serialize;
-use serde_json::Value;
-
-use crate::args::multipath::{MultipathVerb, ShowWord};
+use crate::args::multipath::{MultipathVerb, MultipathWhomArgs, ShowWord};
+use crate::control::call::{Call, Heard};
+use crate::control::reply::Reply;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::multipath::control::{self, Answer, Ask};
+use crate::multipath::protocol::Request;
+use crate::multipath::told::Told;
 use crate::multipath::whom;
 use crate::report::Report;
-
-#[derive(Debug, Serialize)]
-struct State {
-    map: Value,
-}
-
-#[derive(Debug, Serialize)]
-struct Done {
-    done: String,
-}
 
 /// Does what was asked.
 pub(super) fn run(verb: &MultipathVerb, report: &Report) -> Outcome {
@@ -38,64 +27,57 @@ pub(super) fn run(verb: &MultipathVerb, report: &Report) -> Outcome {
                 ShowWord::Stats => "stats",
                 ShowWord::Dm => "dm",
             };
-            let ask =
-                Ask::Show { what: what.to_owned(), format: args.format.clone(), raw: args.raw };
-            let answer = put(&whom(&args.whom), &ask)?;
-            report.line(answer.text.unwrap_or_default().trim_end());
-            report.answer(&State { map: answer.state.unwrap_or_default() });
-            Ok(Exit::Good)
+            let (what, format) = (what.to_owned(), args.format.clone());
+            put(&args.whom, &Request::Show { what, format, raw: args.raw })?.tell(report)
         }
         MultipathVerb::FailPath(args) => {
-            order(&whom(&args.whom), &Ask::FailPath { path: args.path.clone() }, report)
+            put(&args.whom, &Request::FailPath { path: args.path.clone() })?.tell(report)
         }
         MultipathVerb::Reinstate(args) => {
-            order(&whom(&args.whom), &Ask::Reinstate { path: args.path.clone() }, report)
+            put(&args.whom, &Request::Reinstate { path: args.path.clone() })?.tell(report)
         }
         MultipathVerb::SwitchGroup(args) => {
-            order(&whom(&args.whom), &Ask::SwitchGroup { group: args.group }, report)
+            put(&args.whom, &Request::SwitchGroup { group: args.group })?.tell(report)
         }
         MultipathVerb::Set(args) => {
             let (name, value) = (args.name.clone(), args.value.clone());
-            order(&whom(&args.whom), &Ask::Set { name, value }, report)
+            put(&args.whom, &Request::Set { name, value })?.tell(report)
         }
-        MultipathVerb::FailNow(args) => order(&whom(args), &Ask::FailNow, report),
-        MultipathVerb::Events(args) => {
-            let each = |line: &str| {
-                let told: Value = serde_json::from_str(line).unwrap_or_default();
-                let text = told["text"].as_str().unwrap_or(line).to_owned();
-                report.stream(text, &told);
-                true
-            };
-            control::ask(&whom(args), &Ask::Events, each)
-                .map_err(|error| unreachable_map(&whom(args), &error))?;
-            Ok(Exit::Good)
-        }
+        MultipathVerb::FailNow(args) => put(args, &Request::FailNow {})?.tell(report),
+        MultipathVerb::Events(args) => events(args, report),
     }
 }
 
-fn order(socket: &Path, ask: &Ask, report: &Report) -> Outcome {
-    let answer = put(socket, ask)?;
-    let done = answer.text.unwrap_or_default();
-    report.line(&done);
-    report.answer(&Done { done });
+fn events(args: &MultipathWhomArgs, report: &Report) -> Outcome {
+    let mut call = call(args)?;
+    call.ask(&Request::Events {})?;
+    while let Some(heard) = call.hear::<Told>()? {
+        match heard {
+            Heard::Event(told) => report.stream(&told, &told),
+            Heard::Reply(reply) => return reply.tell(report),
+        }
+        if report.is_closed() {
+            break;
+        }
+    }
     Ok(Exit::Good)
 }
 
-fn put(socket: &Path, ask: &Ask) -> Result<Answer, Failure> {
-    let answer =
-        control::ask(socket, ask, |_| false).map_err(|error| unreachable_map(socket, &error))?;
-    match answer.error {
-        Some(error) => Err(Failure::error(error)),
-        None => Ok(answer),
-    }
+fn put(args: &MultipathWhomArgs, request: &Request) -> Result<Reply, Failure> {
+    let mut call = call(args)?;
+    call.ask(request)?;
+    call.reply()
 }
 
-fn unreachable_map(socket: &Path, error: &std::io::Error) -> Failure {
-    let failure = Failure::error(format!("{}: {error}", socket.display()));
-    match error.kind() {
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-            failure.hint("no map is served there; --map or --control name another one")
+fn call(args: &MultipathWhomArgs) -> Result<Call, Failure> {
+    let path = whom(args).map_err(|error| Failure::error(error.to_string()))?;
+    Call::connect(&path).map_err(|error| {
+        let failure = Failure::error(format!("{}: {error}", path.display()));
+        match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                failure.hint("no map is served there; --map or --control name another one")
+            }
+            _ => failure,
         }
-        _ => failure,
-    }
+    })
 }

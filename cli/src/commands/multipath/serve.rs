@@ -24,11 +24,14 @@ use serde_json::{Value, json};
 
 use crate::args::multipath::MultipathServeArgs;
 use crate::commands::serve::signals::{Signals, Wish};
+use crate::control::listen::{Asked, Caller, Ears};
+use crate::control::place;
+use crate::control::reply::Reply;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::multipath::control::{Answer, Ask, Control};
+use crate::multipath::USUAL_NAME;
+use crate::multipath::protocol::Request as Order;
 use crate::multipath::told::{Told, tell};
 use crate::multipath::way::{self, Way};
-use crate::multipath::{USUAL_NAME, socket};
 use crate::report::Report;
 
 /// How long a stop waits for requests that are under way before it fails those that only wait.
@@ -48,6 +51,8 @@ struct Running {
     specs: Vec<PathSpec>,
     clock: WatchClock,
     news: Vec<Told>,
+    /// Those who want to be told what happens.
+    followers: Vec<Caller>,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,9 +73,17 @@ pub(super) fn run(args: &MultipathServeArgs, report: &Report) -> Outcome {
     let mut signals = Signals::listen(clock.wakeup())
         .map_err(|error| cannot("cannot listen for signals", error))?;
     let mut running = start(args, &watch, clock, report)?;
-    let path = socket(&running.names.alias, args.whom.control.clone());
-    let mut control = Control::listen(&path, &watch)
-        .map_err(|error| Failure::error(format!("{}: {error}", path.display())))?;
+    let mut ears = Ears::new(running.clock.wakeup());
+    let path = match &args.whom.control {
+        Some(path) => ears.at(path).map(|()| path.clone()),
+        None => place::of_map(&running.names.alias).and_then(|path| {
+            path.parent().map_or(Ok(()), place::make)?;
+            ears.at(&path).map(|()| path)
+        }),
+    };
+    let path = path.map_err(|error| {
+        cannot("control socket", error).hint("--control PATH names another place for it")
+    })?;
     let geometry = running.device.geometry();
     let export = Export {
         name: running.names.alias.clone(),
@@ -103,7 +116,7 @@ pub(super) fn run(args: &MultipathServeArgs, report: &Report) -> Outcome {
         control: path.display().to_string(),
         pid: std::process::id(),
     });
-    attend(&mut running, &mut server, &mut control, &mut signals, args.quiet, report)
+    attend(&mut running, &mut server, &ears, &mut signals, args.quiet, report)
 }
 
 fn check_addresses(args: &MultipathServeArgs) -> Result<(), Failure> {
@@ -170,7 +183,7 @@ fn start(
         product: "disk".to_owned(),
         ..Names::default()
     };
-    Ok(Running { device, knobs, names, specs, clock, news: Vec::new() })
+    Ok(Running { device, knobs, names, specs, clock, news: Vec::new(), followers: Vec::new() })
 }
 
 /// Waits for the first path that can say how large the disk is, and a moment for the others.
@@ -203,7 +216,7 @@ fn first_shape(ways: &mut [(PathSpec, Way)], clock: &mut WatchClock) -> Result<G
 fn attend(
     running: &mut Running,
     server: &mut Server,
-    control: &mut Control,
+    ears: &Ears<Order>,
     signals: &mut Signals,
     quiet: bool,
     report: &Report,
@@ -212,10 +225,12 @@ fn attend(
     loop {
         let turned = server.turn(&mut Served(&mut running.device), &mut running.clock, leaving);
         turned.map_err(|error| Failure::error(format!("waiting for clients: {error}")))?;
-        control.turn(|ask| running.answer(ask));
+        while let Some(Asked { request, caller }) = ears.next() {
+            running.attend(request, caller);
+        }
         running.gather_news();
         for told in std::mem::take(&mut running.news) {
-            control.tell(&told);
+            running.followers.retain(|follower| follower.tell(&told));
             if !quiet {
                 report.stream(&told, &told);
             }
@@ -261,49 +276,52 @@ impl Running {
         named.or_else(numbered).ok_or_else(|| format!("no path {word:?}"))
     }
 
-    fn answer(&mut self, ask: Ask) -> Answer {
-        self.obey(ask).unwrap_or_else(Answer::refused)
+    fn attend(&mut self, order: Order, caller: Caller) {
+        let answer = match order {
+            Order::Events {} => return self.followers.push(caller),
+            Order::Show { what, format, raw } => self.show(&what, format.as_deref(), raw),
+            order => self.obey(order).map(|done| {
+                let answer = json!({ "done": done });
+                Reply::good(vec![done], answer)
+            }),
+        };
+        caller.answer(&answer.unwrap_or_else(|why| Reply::refused(Failure::error(why))));
     }
 
-    fn obey(&mut self, ask: Ask) -> Result<Answer, String> {
-        match ask {
-            Ask::Show { what, format, raw } => self.show(&what, format.as_deref(), raw),
-            Ask::FailPath { path } => {
+    /// Carries an order out; what has been done.
+    fn obey(&mut self, order: Order) -> Result<String, String> {
+        let (now, map) = self.device.map_mut();
+        match order {
+            Order::FailPath { path } => {
                 let number = self.path(&path)?;
                 let (now, map) = self.device.map_mut();
                 map.fail_by_hand(now, number).map_err(|error| error.to_string())?;
-                Ok(Answer::done(format!("{path} is out of use")))
+                Ok(format!("{path} is out of use"))
             }
-            Ask::Reinstate { path } => {
+            Order::Reinstate { path } => {
                 let number = self.path(&path)?;
                 let (now, map) = self.device.map_mut();
                 map.reinstate(now, number).map_err(|error| error.to_string())?;
-                Ok(Answer::done(format!(
-                    "{path} is used again, or will be once its checks are good"
-                )))
+                Ok(format!("{path} is used again, or will be once its checks are good"))
             }
-            Ask::SwitchGroup { group } => {
-                let (now, map) = self.device.map_mut();
+            Order::SwitchGroup { group } => {
                 map.switch_group(now, group).map_err(|error| error.to_string())?;
-                Ok(Answer::done(format!("group {group} is used")))
+                Ok(format!("group {group} is used"))
             }
-            Ask::Set { name, value } => {
+            Order::Set { name, value } => {
                 self.knobs.apply(&name, &value)?;
-                let settings = self.knobs.settings();
-                let (now, map) = self.device.map_mut();
-                map.set(now, settings);
-                Ok(Answer::done(format!("{name} is {value}")))
+                map.set(now, self.knobs.settings());
+                Ok(format!("{name} is {value}"))
             }
-            Ask::FailNow => {
-                let (now, map) = self.device.map_mut();
+            Order::FailNow {} => {
                 map.fail_now(now);
-                Ok(Answer::done("what waited has failed"))
+                Ok("what waited has failed".to_owned())
             }
-            Ask::Events => Err("events are for those who listen".to_owned()),
+            Order::Show { .. } | Order::Events {} => Err("that is no order".to_owned()),
         }
     }
 
-    fn show(&self, what: &str, format: Option<&str>, raw: bool) -> Result<Answer, String> {
+    fn show(&self, what: &str, format: Option<&str>, raw: bool) -> Result<Reply, String> {
         let (status, settings) = (self.device.status(), self.device.map().settings());
         let names = &self.names;
         let text = match (what, format) {
@@ -325,7 +343,8 @@ impl Running {
             (what, _) => return Err(format!("{what:?} cannot be shown so")),
         };
         let text = text.map_err(|error| error.to_string())?;
-        Ok(Answer { text: Some(text), state: Some(state(&status, settings, names)), error: None })
+        let answer = json!({ "map": state(&status, settings, names) });
+        Ok(Reply::good(vec![text.trim_end().to_owned()], answer))
     }
 }
 

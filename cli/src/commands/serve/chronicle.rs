@@ -9,7 +9,6 @@ use holdfast_raid::status::{Health, Status};
 
 use crate::control::protocol::Told;
 use crate::events::{Names, sentence};
-use crate::json::SCHEMA;
 
 /// Passes are told of in steps of a fifth, as mdadm does.
 const STEP_PERCENT: u64 = 20;
@@ -80,8 +79,7 @@ impl Chronicle {
     }
 
     fn told(&self, event: &str, member: Option<PathBuf>, text: Option<String>) -> Told {
-        let (schema, array) = (SCHEMA.to_owned(), self.array.clone());
-        Told { schema, event: event.to_owned(), array, member, text }
+        Told { event: event.to_owned(), array: self.array.clone(), member, text }
     }
 }
 

@@ -20,8 +20,9 @@ use crate::commands::{detail, fail, mdstat, remove, repair};
 use crate::config::Selector;
 #[cfg(feature = "fuse")]
 use crate::control::listen::Teller;
-use crate::control::listen::{Asked, Ears};
-use crate::control::protocol::{Change, Newcomer, Reply, Request, Scope, Told};
+use crate::control::listen::{Asked, Caller, Ears};
+use crate::control::protocol::{Change, Newcomer, Request, Scope, Told};
+use crate::control::reply::Reply;
 use crate::events::Names;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::members::World;
@@ -31,11 +32,11 @@ use crate::session::Session;
 /// Whoever asks for something, and how far it has come.
 #[derive(Debug)]
 pub(super) struct Control {
-    ears: Ears,
+    ears: Ears<Request>,
     waiting: Vec<Waiting>,
-    followers: Vec<Asked>,
+    followers: Vec<Caller>,
     /// Those who asked for the stop, to be told how it went.
-    stopping: Vec<Asked>,
+    stopping: Vec<Caller>,
     chronicle: Chronicle,
     program: Option<Program>,
     /// Threads for devices that came while the array was served.
@@ -56,7 +57,7 @@ pub(super) struct Turned {
 /// A request that is not done yet.
 #[derive(Debug)]
 struct Waiting {
-    asked: Asked,
+    caller: Caller,
     /// What has been said so far.
     report: Report,
     work: Work,
@@ -81,7 +82,11 @@ enum Work {
 
 impl Control {
     /// Of an array; `program` is run at every event.
-    pub(super) fn new(ears: Ears, session: &mut Session, program: Option<PathBuf>) -> Self {
+    pub(super) fn new(
+        ears: Ears<Request>,
+        session: &mut Session,
+        program: Option<PathBuf>,
+    ) -> Self {
         let chronicle = Chronicle::new(session.status().uuid.to_string());
         let pass = (session.clock.now(), 0);
         let (waiting, followers, stopping) = (Vec::new(), Vec::new(), Vec::new());
@@ -121,7 +126,7 @@ impl Control {
     }
 
     fn tell(&mut self, told: &Told) {
-        self.followers.retain(|follower| follower.say(told.line()));
+        self.followers.retain(|follower| follower.tell(told));
         if let Some(program) = &self.program {
             program.tell(told);
         }
@@ -150,21 +155,22 @@ impl Control {
 
     /// Whoever asks from within this process.
     #[cfg(feature = "fuse")]
-    pub(super) fn teller(&self) -> Teller {
+    pub(super) fn teller(&self) -> Teller<Request> {
         self.ears.teller()
     }
 
-    fn begin(&mut self, asked: Asked, session: &mut Session, clients: usize) {
+    fn begin(&mut self, asked: Asked<Request>, session: &mut Session, clients: usize) {
+        let Asked { request, caller } = asked;
         let report = Report::keeping();
-        let begun = match &asked.request {
-            Request::Events => return self.followers.push(asked),
-            Request::Stop => return self.stopping.push(asked),
+        let begun = match &request {
+            Request::Events {} => return self.followers.push(caller),
+            Request::Stop {} => return self.stopping.push(caller),
             Request::Metrics => {
-                asked.say(metrics::text(session, clients));
+                caller.say(metrics::text(session, clients));
                 return;
             }
-            Request::Detail => Ok(Begun::Done(detail::tell(session, &report))),
-            Request::Mdstat => {
+            Request::Detail {} => Ok(Begun::Done(detail::tell(session, &report))),
+            Request::Mdstat {} => {
                 let pace = (session.clock.now().since(self.pass.0), self.pass.1);
                 Ok(Begun::Done(mdstat::tell_served(session, pace, &report)))
             }
@@ -184,7 +190,7 @@ impl Control {
                 compare(*scope, session, &report, |locate| Action::Repair { locate })
                     .map(|work| Begun::Work(Box::new(Work::Repair(work, locate))))
             }
-            Request::Rebuild => {
+            Request::Rebuild {} => {
                 let mut work = Rebuilding::new();
                 match work.begin(session) {
                     true => Ok(Begun::Work(Box::new(Work::Rebuild(work)))),
@@ -197,16 +203,16 @@ impl Control {
         };
         match begun {
             Ok(Begun::Work(work)) => {
-                self.waiting.push(Waiting { asked, report, work: *work, began: false });
+                self.waiting.push(Waiting { caller, report, work: *work, began: false });
             }
-            Ok(Begun::Done(exit)) => asked.answer(&Reply::new(report.take_said(), Ok(exit))),
-            Err(failure) => asked.answer(&Reply::new(report.take_said(), Err(failure))),
+            Ok(Begun::Done(exit)) => caller.answer(&Reply::new(report.take_said(), Ok(exit))),
+            Err(failure) => caller.answer(&Reply::new(report.take_said(), Err(failure))),
         }
     }
 
     /// Tells those who wanted it how the stop went.
     pub(super) fn stopped(&mut self, said: &str, outcome: &Outcome) {
-        for asked in self.stopping.drain(..) {
+        for caller in self.stopping.drain(..) {
             let report = Report::keeping();
             report.line(said);
             report.answer(&serde_json::json!({ "state": said }));
@@ -214,11 +220,11 @@ impl Control {
                 Ok(exit) => Ok(*exit),
                 Err(failure) => Err(failure.clone()),
             };
-            asked.answer(&Reply::new(report.take_said(), outcome));
+            caller.answer(&Reply::new(report.take_said(), outcome));
         }
         for waiting in self.waiting.drain(..) {
             let failure = Failure::error("the array was stopped before that was done");
-            waiting.asked.answer(&Reply::new(waiting.report.take_said(), Err(failure)));
+            waiting.caller.answer(&Reply::new(waiting.report.take_said(), Err(failure)));
         }
         if let Some(program) = self.program.take() {
             program.finish(PATIENCE);
@@ -298,15 +304,15 @@ fn let_go(changed: &Changed, session: &mut Session) {
 impl Waiting {
     /// Answers if it is done; gives itself back if not.
     fn go_on(self, session: &mut Session, world: &mut Option<World>) -> Option<Self> {
-        let Self { asked, report, work, .. } = self;
+        let Self { caller, report, work, .. } = self;
         let outcome = match work {
             Work::Visit(visit) => match visit.go_on(session, world) {
                 Ok(Came::Waits(visit)) => {
-                    return Some(Self { asked, report, work: Work::Visit(visit), began: false });
+                    return Some(Self { caller, report, work: Work::Visit(visit), began: false });
                 }
                 Ok(Came::In(changed, false)) => {
                     let work = Work::Record(changed);
-                    return Some(Self { asked, report, work, began: true });
+                    return Some(Self { caller, report, work, began: true });
                 }
                 Ok(Came::In(changed, true)) => Ok(change::answer(changed, true, session, &report)),
                 Err(failure) => Err(failure),
@@ -326,14 +332,14 @@ impl Waiting {
             Work::Rebuild(mut rebuilding) if session.status().sync.is_none() => {
                 if rebuilding.goes_on(session) && rebuilding.begin(session) {
                     let work = Work::Rebuild(rebuilding);
-                    return Some(Self { asked, report, work, began: true });
+                    return Some(Self { caller, report, work, began: true });
                 }
                 let stuck = rebuilding.why_stuck(session);
                 rebuilding.finish(stuck, &session.status(), &report)
             }
-            work => return Some(Self { asked, report, work, began: false }),
+            work => return Some(Self { caller, report, work, began: false }),
         };
-        asked.answer(&Reply::new(report.take_said(), outcome));
+        caller.answer(&Reply::new(report.take_said(), outcome));
         None
     }
 }

@@ -14,6 +14,7 @@ mod metrics;
 mod mount;
 mod newcomer;
 mod program;
+mod scrape;
 pub(super) mod signals;
 
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ use super::detail;
 use crate::config::Serve;
 use crate::control::listen::Ears;
 use crate::control::place;
+use crate::control::protocol::Request;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::report::Report;
 use crate::session::{Purpose, Session};
@@ -153,7 +155,7 @@ fn open(
     export: &Export,
     session: &mut Session,
     report: &Report,
-) -> Result<(Server, Signals, Ears, Places), Failure> {
+) -> Result<(Server, Signals, Ears<Request>, Places), Failure> {
     let bell = session.clock.wakeup();
     let signals = Signals::listen(bell.clone())
         .map_err(|error| Failure::error(format!("cannot listen for signals: {error}")))?;
@@ -166,7 +168,7 @@ fn open(
     let uris = config.nbd.iter().map(listen).collect::<Result<_, _>>()?;
     let mut ears = Ears::new(bell);
     let control = open_control(config, session, &mut ears, report)?;
-    let metrics = config.metrics.map(|address| ears.metrics_at(address)).transpose();
+    let metrics = config.metrics.map(|address| scrape::listen(address, ears.teller())).transpose();
     let metrics = metrics.map_err(|error| Failure::error(format!("--metrics: {error}")))?;
     let metrics = metrics.map(|bound| format!("http://{bound}/metrics"));
     Ok((server, signals, ears, Places { uris, control, metrics, ..Places::default() }))
@@ -177,7 +179,7 @@ fn open(
 fn open_control(
     config: &Serve,
     session: &Session,
-    ears: &mut Ears,
+    ears: &mut Ears<Request>,
     report: &Report,
 ) -> Result<Option<PathBuf>, Failure> {
     if let Some(path) = &config.control {
@@ -185,15 +187,17 @@ fn open_control(
         ears.at(path).map_err(failed)?;
         return Ok(Some(path.clone()));
     }
-    let path = place::of_array(session.status().uuid);
-    let opened = place::make(&place::directory()).and_then(|()| ears.at(&path));
+    let opened = place::directory().and_then(|directory| {
+        place::make(&directory)?;
+        let path = directory.join(place::name_of(session.status().uuid));
+        ears.at(&path).map(|()| path)
+    });
     match opened {
-        Ok(()) => Ok(Some(path)),
+        Ok(path) => Ok(Some(path)),
         Err(error) => {
-            let path = path.display();
             report.note(format_args!(
-                "{path}: {error}: verbs cannot reach the array while it is served; --control PATH \
-                 names another socket"
+                "no control socket: {error}: verbs cannot reach the array while it is served; \
+                 --control PATH names another place"
             ));
             Ok(None)
         }

@@ -34,7 +34,7 @@ pub(super) fn refuse_occupied(directory: &Path) -> Result<(), Failure> {
 pub(super) fn mount(
     directory: &Path,
     export: &Export,
-    teller: &Teller,
+    teller: &Teller<Request>,
     bell: Wakeup,
 ) -> Result<Front, Failure> {
     let text = |request: Request| -> holdfast_host::fuse::Text {
@@ -45,7 +45,7 @@ pub(super) fn mount(
         bytes: export.bytes,
         block_bytes: export.block_bytes,
         read_only: export.read_only,
-        texts: vec![("detail", text(Request::Detail)), ("mdstat", text(Request::Mdstat))],
+        texts: vec![("detail", text(Request::Detail {})), ("mdstat", text(Request::Mdstat {}))],
     };
     Front::mount(directory, shown, bell).map_err(|error| {
         let failure = Failure::error(format!("--fuse {}: {error}", directory.display()));
