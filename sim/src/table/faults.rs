@@ -20,7 +20,7 @@ use crate::disk::{Silent, SimDisk};
 pub enum Seen {
     /// There is no such case.
     NotApplicable,
-    /// Needs what does not exist yet: a journal, or a partial parity log.
+    /// Needs what does not exist yet: a journal.
     Later,
     /// Right data, no error.
     Mask,
@@ -77,7 +77,7 @@ pub const COLUMNS: [Column; 6] = [
 
 impl Column {
     const fn of(name: &'static str, level: Level, scheme: Scheme) -> Self {
-        Self { name, kind: Kind { level, scheme } }
+        Self { name, kind: Kind { level, scheme, ppl: false } }
     }
 }
 
@@ -140,7 +140,7 @@ const ROWS: &[Row] = &[
     row("power cut in a write",                    [X, X, X, X, X, X], power_cut),
     row("power cut, one gone",                     [N, X, R, R, X, R], power_cut_degraded),
     row("power cut, one gone, journal",            [N, N, L, L, N, L], never),
-    row("power cut, one gone, partial parity log", [N, N, L, N, N, L], never),
+    row("power cut, one gone, partial parity log", [N, N, X, N, N, X], power_cut_logged),
     row("stale member returns",                    [N, O, O, O, O, O], stale_returns),
     row("two halves run apart",                    [N, R, N, N, R, N], split_history),
     row("disk does not answer, deadline set",      [W, M, M, M, M, M], slow),
@@ -323,6 +323,25 @@ fn power_cut_degraded(kind: Kind) -> Seen {
         Err(AssembleError::DirtyDegraded { .. }) => Seen::Refused,
         Err(_) => Seen::Error,
     }
+}
+
+/// The same with a partial parity log, at every step of a write: what nobody has written to is there,
+/// and nobody has to force anything.
+fn power_cut_logged(kind: Kind) -> Seen {
+    let mut worst = Seen::Mask;
+    for steps in 1..24 {
+        let mut scene = Scene::new(Kind { ppl: true, ..kind });
+        let lost = scene.beside();
+        scene.rig.array_mut().fail_member(lost.slot as usize).expect("it can be spared");
+        scene.write(0, 1).expect("a degraded array takes writes");
+        scene.rig.flush().expect("and flushes");
+        scene.begin_write(0);
+        match scene.cut(steps).start(Config::default(), false) {
+            Ok(mut scene) => worst = worst.max(scene.look()),
+            Err(_) => return Seen::Refused,
+        }
+    }
+    worst
 }
 
 fn stale_returns(kind: Kind) -> Seen {

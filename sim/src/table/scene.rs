@@ -31,6 +31,8 @@ const MEMBER_SECTORS: u64 = 64;
 pub(super) struct Kind {
     pub(super) level: Level,
     pub(super) scheme: Scheme,
+    /// With a partial parity log.
+    pub(super) ppl: bool,
 }
 
 impl Kind {
@@ -40,7 +42,8 @@ impl Kind {
             Level::Raid5 | Level::Raid10 => 4,
             _ => 5,
         };
-        Recipe::of(self.level, members).sectors(MEMBER_SECTORS)
+        let recipe = Recipe::of(self.level, members).sectors(MEMBER_SECTORS);
+        if self.ppl { recipe.ppl() } else { recipe }
     }
 
     pub(super) fn members(self) -> usize {

@@ -136,7 +136,7 @@ fn fault_lines(cells: &[faults::Cell]) -> Vec<String> {
     }
     let mut lines = lay_out(&rows);
     if cells.iter().any(|cell| cell.seen == Seen::Later) {
-        lines.push("later: needs a journal or a partial parity log, which do not exist yet".into());
+        lines.push("later: needs a journal, which does not exist yet".into());
     }
     lines
 }
