@@ -15,6 +15,7 @@
 //! chunk-sectors = 8
 //! disk-sectors = 256
 //! bitmap = true
+//! ppl = true                       # raid5: partial parity logs; the swarm draws none
 //! synced = false
 //! integrity = "checksum"           # what guards the members
 //!
@@ -69,6 +70,8 @@ pub struct ArrayPlan {
     pub disk_sectors: Option<u64>,
     /// Whether there is a bitmap.
     pub bitmap: Option<bool>,
+    /// Whether members of a raid5 keep partial parity logs, where there is room.
+    pub ppl: Option<bool>,
     /// Whether parity is right at first.
     pub synced: Option<bool>,
     /// What guards the members.
@@ -208,6 +211,7 @@ struct WrittenArray {
     chunk_sectors: Option<u32>,
     disk_sectors: Option<u64>,
     bitmap: Option<bool>,
+    ppl: Option<bool>,
     synced: Option<bool>,
     integrity: Option<String>,
 }
@@ -273,6 +277,7 @@ fn array(written: WrittenArray) -> Result<ArrayPlan, PlanError> {
         chunk_sectors: written.chunk_sectors,
         disk_sectors,
         bitmap: written.bitmap,
+        ppl: written.ppl,
         synced: written.synced,
         integrity: match written.integrity.as_deref().map(str::parse) {
             None => None,

@@ -75,6 +75,8 @@ pub struct Setup {
     pub disk_sectors: u64,
     /// Bytes per bit of the bitmap; 0 for none.
     pub bitmap: u64,
+    /// Whether members keep partial parity logs; written only if they do.
+    pub ppl: bool,
     /// Where superblocks go.
     pub minor: Minor,
     /// Whether parity is right at first; if not, it is noise and a resync is due.
@@ -275,6 +277,9 @@ impl fmt::Display for Script {
             "array level={level} layout={layout:#x} members={members} spares={spares} \
              chunk={chunk} size={size} bitmap={bitmap} minor={minor} synced={synced}"
         )?;
+        if self.setup.ppl {
+            write!(f, " ppl=yes")?;
+        }
         if integrity != Scheme::None {
             write!(f, " integrity={integrity}")?;
         }
@@ -368,6 +373,7 @@ fn parse_setup(fields: &str) -> Parsed<Setup> {
         chunk_sectors: number(field(fields, "chunk")?)?,
         disk_sectors: number(field(fields, "size")?)?,
         bitmap: number(field(fields, "bitmap")?)?,
+        ppl: field(fields, "ppl").is_ok_and(|word| word == "yes"),
         minor: field(fields, "minor")?.parse().map_err(|_| "no such metadata version")?,
         synced: field(fields, "synced")? == "yes",
         integrity: match field(fields, "integrity") {

@@ -92,10 +92,11 @@ impl<X: Defects> Shrinking<X> {
     }
 
     fn simplify_world(&mut self) {
-        let change: [fn(&mut Script); 10] = [
+        let change: [fn(&mut Script); 11] = [
             |s| s.setup.integrity = Scheme::None,
             |s| s.setup.spares = 0,
             |s| s.setup.bitmap = 0,
+            |s| s.setup.ppl = false,
             |s| s.setup.synced = true,
             |s| s.setup.members = s.setup.members.saturating_sub(1).max(2),
             |s| s.setup.disk_sectors = (s.setup.disk_sectors / 2).max(128),

@@ -104,7 +104,21 @@ pub fn planned(plan: &Plan, seed: u64) -> Script {
     guard(&mut script, plan, Rng::stream(seed, GUARD));
     throttle(&mut script, plan, Rng::stream(seed, PACE));
     renew(&mut script, plan, Rng::stream(seed, RENEWAL));
+    log(&mut script.setup, plan);
     script
+}
+
+/// Gives members partial parity logs in place of a bitmap, if the plan asks for them and they take no
+/// room from the data, where faults are to strike.
+fn log(setup: &mut Setup, plan: &Plan) {
+    if plan.array.ppl != Some(true) || setup.level != Level::Raid5 {
+        return;
+    }
+    let logged = Setup { ppl: true, bitmap: 0, ..setup.clone() };
+    let size = |setup: &Setup| recipe(setup).plan().map(|plan| plan.size).ok();
+    if size(&logged) == size(&Setup { bitmap: 0, ..setup.clone() }) {
+        *setup = logged;
+    }
 }
 
 /// The stream of what has to do with the pace of passes.
@@ -324,6 +338,7 @@ impl Draw<'_> {
             chunk_sectors,
             disk_sectors: wish.disk_sectors.unwrap_or(disk_sectors),
             bitmap: if bitmap { 4096 << self.rng.below(4) } else { 0 },
+            ppl: false,
             minor: *self.rng.pick(&[Minor::V1_2, Minor::V1_2, Minor::V1_1, Minor::V1_0]),
             synced: wish.synced.unwrap_or_else(|| !self.one_in(4)),
             integrity: Scheme::None,

@@ -257,7 +257,9 @@ impl<X: Defects> Array<X> {
         true
     }
 
-    /// Whether the parity of a band is there to be made good after a crash.
+    /// Whether somebody keeps the parity of a band. Where it is only being rebuilt an entry is of no use
+    /// yet, but a write that has none leaves those of earlier writes of its rows behind it, and they
+    /// would be believed once the rebuild is over.
     fn wants_entry(&self, key: Key) -> bool {
         let band = &self.bands[key];
         let p = self.roles(band.stripe).p;
@@ -265,11 +267,7 @@ impl<X: Defects> Array<X> {
         else {
             return false;
         };
-        match self.members[member].state {
-            State::InSync { .. } => true,
-            State::Rebuilding { done, .. } => done > band.first,
-            _ => false,
-        }
+        matches!(self.members[member].state, State::InSync { .. } | State::Rebuilding { .. })
     }
 
     /// The entry of a band and the partial parity it comes with.
@@ -505,8 +503,10 @@ impl<X: Defects> Array<X> {
     fn log_refused(&mut self, slot: u32, fault: Fault) {
         let log = self.log_mut(slot);
         (log.stuck, log.kept) = (true, log.kept.filter(|_| false));
+        // Those that came meanwhile, too: nobody would wake them.
         let refused: Vec<Unit> = std::mem::take(&mut log.batch)
             .into_iter()
+            .chain(std::mem::take(&mut log.waiting))
             .map(|waiting| Unit::Band(waiting.band))
             .chain(std::mem::take(&mut self.logs.as_mut().expect("the array has logs").held))
             .collect();

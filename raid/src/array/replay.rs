@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use holdfast_core::block::{Durability, Fault, Op};
 use holdfast_core::buf::Buf;
+use holdfast_core::size::SECTOR_BYTES;
 
 use super::leg::Owner;
 use super::{Array, Defects, State};
@@ -46,9 +47,9 @@ impl Replay {
 }
 
 impl Step {
-    /// Its two halves; none if it is a single sector.
-    fn halves(&self) -> Option<[Self; 2]> {
-        let half = self.row.sectors / 2;
+    /// Its two halves, in whole units of so many sectors; none if it is a single one.
+    fn halves(&self, unit: u64) -> Option<[Self; 2]> {
+        let half = self.row.sectors / 2 / unit * unit;
         (half > 0).then(|| {
             let (mut front, mut back) = (self.clone(), self.clone());
             front.row.sectors = half;
@@ -107,9 +108,10 @@ impl<X: Defects> Array<X> {
         }
     }
 
-    /// Tries the halves of a step by themselves. A sector that cannot be made good stays as it is.
+    /// Tries the halves of a step by themselves. A block that cannot be made good stays as it is.
     fn halve(&mut self, step: Step) {
-        if let Some([front, back]) = step.halves() {
+        let unit = u64::from(self.identity.block_bytes) / SECTOR_BYTES;
+        if let Some([front, back]) = step.halves(unit) {
             self.replay.todo.push_front(back);
             self.replay.todo.push_front(front);
         }

@@ -37,6 +37,12 @@ impl<X: Defects> Array<X> {
         self.ways
     }
 
+    /// Whether partial parity logs of an unclean stop are being carried out: until that is over parity
+    /// of what was in flight is in doubt, and no request is begun.
+    pub fn is_replaying(&self) -> bool {
+        !self.replay.is_over()
+    }
+
     /// How much redundancy is left.
     pub fn health(&self) -> Health {
         let present = self.present();

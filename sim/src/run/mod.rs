@@ -260,7 +260,13 @@ impl<'s, X: Defects> Run<'s, X> {
     }
 
     fn claims(&self) -> Claims {
-        Claims::of(&self.array.as_ref().expect("an array runs").status())
+        let array = self.array.as_ref().expect("an array runs");
+        let claims = Claims::of(&array.status());
+        match array.array().is_replaying() {
+            // Nothing is claimed before the logs have been carried out.
+            true => Claims { in_doubt_from: Some(0), ..claims },
+            false => claims,
+        }
     }
 
     /// Polls the array at the present moment and takes in what comes of it.

@@ -27,7 +27,7 @@ pub fn recipe(setup: &Setup) -> Recipe {
         layout: setup.layout,
         chunk_sectors: setup.chunk_sectors,
         bitmap: (setup.bitmap > 0).then_some(setup.bitmap),
-        ppl: false,
+        ppl: setup.ppl,
         minor: setup.minor,
         clean: setup.synced,
         ..Recipe::of(setup.level, setup.members)
@@ -94,7 +94,7 @@ pub(super) fn make(
 ) -> Result<(Vec<SimDisk>, Rows), CreateError> {
     let setup = &script.setup;
     let plan = recipe(setup).plan()?;
-    let bitmap = plan.bitmap();
+    let (bitmap, ppl) = (plan.bitmap(), plan.ppl());
     let supers = plan.superblocks();
     let mut disks: Vec<SimDisk> = Vec::with_capacity(supers.len());
     for (id, (planned, superblock)) in plan.members.iter().zip(&supers).enumerate() {
@@ -102,6 +102,9 @@ pub(super) fn make(
         disk.set_data_offset(planned.data_offset);
         disk.put(superblock.super_offset, &superblock.emit());
         if let (Some(bytes), Some(sector)) = (&bitmap, plan.bitmap_sector(planned)) {
+            disk.put(sector, bytes);
+        }
+        if let (Some(bytes), Some(sector)) = (&ppl, plan.ppl_sector(planned)) {
             disk.put(sector, bytes);
         }
         disks.push(disk);
