@@ -154,6 +154,13 @@ pub(crate) enum IoWord {
     Threads,
 }
 
+/// How events are written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogWord {
+    Json,
+    Text,
+}
+
 /// The members of an array and how to treat them.
 #[derive(Debug, Args)]
 pub(crate) struct ArrayArgs {
@@ -235,6 +242,9 @@ pub(crate) struct ServeArgs {
     /// Run with EVENT ARRAY MEMBER at every event, as mdadm's monitor does
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) on_event: Option<PathBuf>,
+    /// Write every event to standard error as a line with the time, in place of sentences
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log: Option<LogWord>,
     /// Allow TCP addresses that other machines can reach
     #[arg(long)]
     pub(crate) listen_anywhere: bool,

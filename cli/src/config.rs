@@ -23,7 +23,7 @@ use holdfast_raid::layout::names;
 use holdfast_raid::level::Level;
 use holdfast_raid::superblock::{BitmapWish, Minor, Name, Uuid};
 
-use crate::args::{self, Verb};
+use crate::args::{self, LogWord, Verb};
 use crate::control::protocol::Request;
 use crate::exit::Failure;
 use crate::knobs::Knobs;
@@ -281,6 +281,7 @@ pub(crate) struct Serve {
     pub(crate) control: Option<PathBuf>,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) on_event: Option<PathBuf>,
+    pub(crate) log: Option<LogWord>,
 }
 
 /// What is asked of a served array, and which is meant.
@@ -798,6 +799,7 @@ fn serve_job(mut serve: args::ServeArgs) -> Result<Serve, Failure> {
         control: serve.control,
         metrics: serve.metrics,
         on_event: serve.on_event,
+        log: serve.log,
     })
 }
 

@@ -104,6 +104,8 @@ fn no_space(name: &str, sector: u64, sectors: u64) -> String {
 /// that reason; neighbouring ranges are told as one, and nobody hears more than [`MOST_SHOWN`].
 #[derive(Debug, Default)]
 pub(crate) struct Teller {
+    /// Somebody else tells: nothing is said here.
+    silent: bool,
     told: usize,
     untold: u64,
     /// By name: the sectors for which there was no room, and those between.
@@ -134,6 +136,11 @@ impl Failed {
 }
 
 impl Teller {
+    /// From now on somebody else tells, or nobody.
+    pub(crate) const fn be_silent(&mut self, silent: bool) {
+        self.silent = silent;
+    }
+
     /// Says what happened, or keeps it for [`Teller::finish`].
     pub(crate) fn take(&mut self, event: &Event, names: &Names, report: &Report) {
         let wider = |known: Option<&Range<u64>>, first: u64, sectors: u64| {
@@ -192,6 +199,9 @@ impl Teller {
     }
 
     fn say(&mut self, text: &str, report: &Report) {
+        if self.silent {
+            return;
+        }
         if self.told < MOST_SHOWN {
             self.told += 1;
             report.note(text);
@@ -207,14 +217,19 @@ impl Teller {
 
     /// Whether [`Teller::finish`] would have something to say.
     pub(crate) fn is_holding(&self) -> bool {
-        let Self { untold, full, refused, open, listed, told: _ } = self;
+        let Self { untold, full, refused, open, listed, silent: _, told: _ } = self;
         *untold > 0 || !full.is_empty() || refused.is_some() || open.is_some() || listed.is_some()
     }
 
     /// Says what was kept, and begins anew.
     pub(crate) fn finish(&mut self, report: &Report) {
         self.close(report);
-        let Self { untold, full, refused, .. } = std::mem::take(self);
+        let silent = self.silent;
+        let Self { untold, full, refused, .. } =
+            std::mem::replace(self, Self { silent, ..Self::default() });
+        if silent {
+            return;
+        }
         if untold > 0 {
             report.note(format_args!("… and {untold} more of the kind"));
         }

@@ -24,6 +24,7 @@ mod json;
 mod knobs;
 mod members;
 mod metadata;
+mod moment;
 mod multipath;
 mod overlay;
 mod parts;

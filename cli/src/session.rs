@@ -288,9 +288,19 @@ impl Session {
 
     /// Stops the array as md would and says what happened on the way.
     pub(crate) fn stop(&mut self, report: &Report) -> Status {
+        self.stop_before(report, |_, _| {})
+    }
+
+    /// The same; the caller is shown what happens, too.
+    pub(crate) fn stop_before(
+        &mut self,
+        report: &Report,
+        mut seen: impl FnMut(&Event, &Names),
+    ) -> Status {
         let names = self.names();
         for event in run::stop(&mut self.array, &mut self.clock) {
             self.teller.take(&event, &names, report);
+            seen(&event, &names);
         }
         self.teller.finish(report);
         if let Some(undo) = self.undo.take() {

@@ -264,6 +264,41 @@ fn events_come_by_mdadms_names_to_followers_and_to_the_program() {
 }
 
 #[test]
+fn events_are_written_down_a_line_each() {
+    let dir = Dir::new();
+    raid5(&dir);
+    let all = "0.img 1.img 2.img 3.img";
+    let mut serving = Serving::start(&dir, &format!("{all} --log json"));
+    ends(&dir, &format!("fail --member slot:0 {all}"), 0);
+    ends(&dir, &format!("rebuild {all}"), 0);
+    ends(&dir, "stop", 0);
+    assert_eq!(serving.ended(), Some(0));
+    let log = BufReader::new(serving.child.stderr.take().unwrap()).lines();
+    let mut names = Vec::new();
+    for line in log {
+        // Nothing else is there: every line is an event.
+        let told: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert_eq!(
+            (&told["schema"], &told["array"]),
+            (&"holdfast/1".into(), &serving.answer["uuid"])
+        );
+        assert!(told["unix_ms"].as_u64().unwrap() > 1_700_000_000_000);
+        names.push(told["event"].as_str().unwrap().to_owned());
+    }
+    let order = ["Fail", "SpareAssigned", "RebuildStarted", "SpareActive", "RebuildFinished"];
+    assert!(order.iter().all(|name| names.iter().any(|one| one == name)), "{names:?}");
+
+    // With a member missing there is an event at once.
+    let mut serving = Serving::start(&dir, "1.img 2.img --log text");
+    ends(&dir, "stop", 0);
+    assert_eq!(serving.ended(), Some(0));
+    let mut log = String::new();
+    serving.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    let uuid = serving.answer["uuid"].as_str().unwrap();
+    assert!(log.lines().any(|line| line.ends_with(&format!(" DegradedArray {uuid}"))), "{log}");
+}
+
+#[test]
 fn figures_are_there_for_prometheus() {
     let dir = Dir::new();
     dir.members(2, 16 * MIB);

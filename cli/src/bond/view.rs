@@ -8,8 +8,8 @@ use holdfast_core::net::Duplex;
 use serde::{Deserialize, Serialize};
 
 use super::ports::Counters;
-use super::told::Moment;
 use crate::exit::Exit;
+use crate::moment::Moment;
 use crate::row;
 use crate::table::lay_out;
 

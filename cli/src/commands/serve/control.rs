@@ -12,7 +12,8 @@ use holdfast_raid::sync::Action;
 use super::chronicle::Chronicle;
 use super::newcomer::{Came, Purpose, Visit};
 use super::program::Program;
-use super::{PATIENCE, metrics};
+use super::{PATIENCE, log, metrics};
+use crate::args::LogWord;
 use crate::commands::change::{self, Changed};
 use crate::commands::check::{self, Comparison};
 use crate::commands::rebuild::Rebuilding;
@@ -39,6 +40,7 @@ pub(super) struct Control {
     stopping: Vec<Caller>,
     chronicle: Chronicle,
     program: Option<Program>,
+    log: Option<LogWord>,
     /// Threads for devices that came while the array was served.
     newcomers: Option<World>,
     /// When the pass that runs began, and where.
@@ -81,11 +83,12 @@ enum Work {
 }
 
 impl Control {
-    /// Of an array; `program` is run at every event.
+    /// Of an array; `program` is run at every event, which is also written down as `log` says.
     pub(super) fn new(
         ears: Ears<Request>,
         session: &mut Session,
         program: Option<PathBuf>,
+        log: Option<LogWord>,
     ) -> Self {
         let chronicle = Chronicle::new(session.status().uuid.to_string());
         let pass = (session.clock.now(), 0);
@@ -93,7 +96,8 @@ impl Control {
         let program = program.map(Program::new);
         let newcomers = None;
         let mut control =
-            Self { ears, waiting, followers, stopping, chronicle, program, newcomers, pass };
+            Self { ears, waiting, followers, stopping, chronicle, program, log, newcomers, pass };
+        session.teller.be_silent(log.is_some());
         for told in control.chronicle.opening(&session.status()) {
             control.tell(&told);
         }
@@ -122,13 +126,16 @@ impl Control {
     }
 
     fn is_followed(&self) -> bool {
-        !self.followers.is_empty() || self.program.is_some()
+        !self.followers.is_empty() || self.program.is_some() || self.log.is_some()
     }
 
     fn tell(&mut self, told: &Told) {
         self.followers.retain(|follower| follower.tell(told));
         if let Some(program) = &self.program {
             program.tell(told);
+        }
+        if let Some(format) = self.log {
+            log::write(format, told);
         }
     }
 

@@ -9,6 +9,7 @@
 mod chronicle;
 mod control;
 mod health;
+mod log;
 mod metrics;
 #[cfg(feature = "fuse")]
 mod mount;
@@ -99,7 +100,7 @@ pub(super) fn run(config: &Serve, report: &Report) -> Outcome {
     match open(config, &export, &mut session, report) {
         Ok((server, signals, ears, places)) => {
             let mut serving = Serving {
-                control: Control::new(ears, &mut session, config.on_event.clone()),
+                control: Control::new(ears, &mut session, config.on_event.clone(), config.log),
                 session,
                 server,
                 signals,
@@ -345,7 +346,9 @@ impl Serving {
     }
 
     fn say_good_bye(&mut self, report: &Report) -> Outcome {
-        let status = self.session.stop(report);
+        let Self { session, control, .. } = self;
+        let now = session.clock.now();
+        let status = session.stop_before(report, |event, names| control.see(event, names, now));
         let said = format!("stopped; state: {}", detail::state(&status));
         report.line(&said);
         self.control.stopped(&said, &Ok(Exit::Good));
