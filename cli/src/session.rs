@@ -288,11 +288,11 @@ impl Session {
 
     /// Stops the array as md would and says what happened on the way.
     pub(crate) fn stop(&mut self, report: &Report) -> Status {
-        self.stop_before(report, |_, _| {})
+        self.stop_and_tell(report, |_, _| {})
     }
 
-    /// The same; the caller is shown what happens, too.
-    pub(crate) fn stop_before(
+    /// As [`Session::stop`]; what happens is told, then shown to the caller.
+    pub(crate) fn stop_and_tell(
         &mut self,
         report: &Report,
         mut seen: impl FnMut(&Event, &Names),

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use holdfast_core::time::civil_date;
+
 const SECOND_BITS: u32 = 40;
 const SECONDS_PER_DAY: u64 = 86_400;
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
@@ -32,22 +34,6 @@ impl Timestamp {
     pub const fn micros(self) -> u32 {
         (self.0 >> SECOND_BITS) as u32
     }
-
-    /// Year, month (1–12) and day (1–31) in UTC.
-    fn date(self) -> (u64, usize, u64) {
-        // Hinnant's civil-from-days: years start in March, so that the leap day comes last.
-        let days = self.seconds() / SECONDS_PER_DAY + 719_468;
-        let era = days / 146_097;
-        let day_of_era = days % 146_097;
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let march_month = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-        let month = (march_month + 2) % 12 + 1;
-        let year = year_of_era + era * 400 + u64::from(month <= 2);
-        (year, month as usize, day)
-    }
 }
 
 /// Later means a later second, then a later microsecond; the stored number does not order so.
@@ -65,11 +51,11 @@ impl PartialOrd for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = self.date();
+        let (year, month, day) = civil_date(self.seconds() / SECONDS_PER_DAY);
         let weekday = DAYS[(self.seconds() / SECONDS_PER_DAY % 7) as usize];
         let second = self.seconds() % SECONDS_PER_DAY;
         let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-        let month = MONTHS[month - 1];
+        let month = MONTHS[month as usize - 1];
         write!(f, "{weekday} {month} {day:2} {hour:02}:{minute:02}:{second:02} {year}")
     }
 }

@@ -10,9 +10,10 @@ use holdfast_raid::event::Event;
 use holdfast_raid::sync::Action;
 
 use super::chronicle::Chronicle;
+use super::log::Log;
 use super::newcomer::{Came, Purpose, Visit};
 use super::program::Program;
-use super::{PATIENCE, log, metrics};
+use super::{PATIENCE, metrics};
 use crate::args::LogWord;
 use crate::commands::change::{self, Changed};
 use crate::commands::check::{self, Comparison};
@@ -40,7 +41,7 @@ pub(super) struct Control {
     stopping: Vec<Caller>,
     chronicle: Chronicle,
     program: Option<Program>,
-    log: Option<LogWord>,
+    log: Option<Log>,
     /// Threads for devices that came while the array was served.
     newcomers: Option<World>,
     /// When the pass that runs began, and where.
@@ -93,11 +94,11 @@ impl Control {
         let chronicle = Chronicle::new(session.status().uuid.to_string());
         let pass = (session.clock.now(), 0);
         let (waiting, followers, stopping) = (Vec::new(), Vec::new(), Vec::new());
-        let program = program.map(Program::new);
+        session.teller.be_silent(log.is_some());
+        let (program, log) = (program.map(Program::new), log.map(Log::new));
         let newcomers = None;
         let mut control =
             Self { ears, waiting, followers, stopping, chronicle, program, log, newcomers, pass };
-        session.teller.be_silent(log.is_some());
         for told in control.chronicle.opening(&session.status()) {
             control.tell(&told);
         }
@@ -134,8 +135,8 @@ impl Control {
         if let Some(program) = &self.program {
             program.tell(told);
         }
-        if let Some(format) = self.log {
-            log::write(format, told);
+        if let Some(log) = &mut self.log {
+            log.tell(told);
         }
     }
 
@@ -235,6 +236,9 @@ impl Control {
         }
         if let Some(program) = self.program.take() {
             program.finish(PATIENCE);
+        }
+        if let Some(log) = self.log.take() {
+            log.finish(PATIENCE);
         }
         self.ears.flush(PATIENCE);
     }

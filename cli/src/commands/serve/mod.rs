@@ -6,6 +6,7 @@
 //! is answered, the array is flushed and marked clean, exit 0. A second signal ends it at once, as
 //! a crash would. A member that does not answer is named and not waited for.
 
+mod aside;
 mod chronicle;
 mod control;
 mod health;
@@ -25,7 +26,7 @@ use holdfast_core::size::Human;
 use holdfast_core::time::{Clock, Instant};
 use holdfast_host::nbd::session::Limits;
 use holdfast_host::nbd::{Address, Export, Server};
-use holdfast_raid::status::Health;
+use holdfast_raid::status::{Health, Status};
 use serde::Serialize;
 
 use self::control::Control;
@@ -313,8 +314,7 @@ impl Serving {
             let told_to_stop = match self.turn(leaving, report) {
                 Ok(told_to_stop) => told_to_stop,
                 Err(failure) => {
-                    self.session.stop(report);
-                    return Err(failure);
+                    return Err(self.end_for(failure, report));
                 }
             };
             match self.signals.wish() {
@@ -345,10 +345,23 @@ impl Serving {
         }
     }
 
-    fn say_good_bye(&mut self, report: &Report) -> Outcome {
+    /// Stops the array; what happens on the way is told as before.
+    fn stop(&mut self, report: &Report) -> Status {
         let Self { session, control, .. } = self;
         let now = session.clock.now();
-        let status = session.stop_before(report, |event, names| control.see(event, names, now));
+        session.stop_and_tell(report, |event, names| control.see(event, names, now))
+    }
+
+    /// Serving cannot go on.
+    fn end_for(&mut self, failure: Failure, report: &Report) -> Failure {
+        self.stop(report);
+        let outcome = Err(failure.clone());
+        self.control.stopped("stopped", &outcome);
+        failure
+    }
+
+    fn say_good_bye(&mut self, report: &Report) -> Outcome {
+        let status = self.stop(report);
         let said = format!("stopped; state: {}", detail::state(&status));
         report.line(&said);
         self.control.stopped(&said, &Ok(Exit::Good));
@@ -370,16 +383,13 @@ impl Serving {
         let Some(directory) = &config.fuse else { return Ok(places) };
         let bell = self.session.clock.wakeup();
         let mounted = mount::mount(directory, export, &self.control.teller(), bell);
-        self.front = Some(mounted.inspect_err(|_| {
-            self.session.stop(report);
-        })?);
+        self.front = Some(mounted.map_err(|failure| self.end_for(failure, report))?);
         places.file = Some(directory.join(holdfast_host::fuse::FILE));
         if config.attach_loop {
             let attached = mount::Losetup::attach(directory, export)
                 .and_then(|losetup| self.wait_for(losetup, report));
-            places.loop_device = Some(attached.inspect_err(|_| {
-                self.session.stop(report);
-            })?);
+            let attached = attached.map_err(|failure| self.end_for(failure, report));
+            places.loop_device = Some(attached?);
         }
         Ok(places)
     }

@@ -3,45 +3,31 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::thread;
 use std::time::Duration;
 
+use super::aside::Aside;
 use crate::control::protocol::Told;
 
-/// Events that may wait for the program; what is beyond is not told.
-const MOST_WAITING: usize = 1024;
-
-/// A thread that runs the program; the serving thread never waits for it.
+/// Runs the program.
 #[derive(Debug)]
-pub(super) struct Program {
-    events: SyncSender<Told>,
-    done: Receiver<()>,
-}
+pub(super) struct Program(Aside<Told>);
 
 impl Program {
     /// Nothing has happened yet.
     pub(super) fn new(path: PathBuf) -> Self {
-        let (events, to_tell) = mpsc::sync_channel::<Told>(MOST_WAITING);
-        let (ended, done) = mpsc::channel();
-        thread::spawn(move || {
-            to_tell.into_iter().for_each(|told| run(&path, &told));
-            let _ = ended.send(());
-        });
-        Self { events, done }
+        Self(Aside::new(move |told| run(&path, &told)))
     }
 
     /// Runs it, after the runs before.
     pub(super) fn tell(&self, told: &Told) {
-        if self.events.try_send(told.clone()).is_err() {
+        if !self.0.take(told.clone()) {
             eprintln!("holdfast: {} is not told: too many events wait for the program", told.event);
         }
     }
 
     /// Lets it hear the rest, for so long.
     pub(super) fn finish(self, patience: Duration) {
-        drop(self.events);
-        let _ = self.done.recv_timeout(patience);
+        self.0.finish(patience);
     }
 }
 
