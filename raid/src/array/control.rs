@@ -141,7 +141,10 @@ impl<X: Defects> Array<X> {
         }
     }
 
-    /// Takes a member out of service, as if it had failed.
+    /// Takes a member out of service, as if it had failed. What was asked of it is not waited for any
+    /// more: what it can still answer is made up from the others, and nobody else waits for it.
+    ///
+    /// A member that is out of service already may be failed again: what it still owes is given up.
     pub fn fail_member(&mut self, now: Instant, member: usize) -> Result<(), Refusal> {
         self.advance(now);
         self.check_running()?;
@@ -151,6 +154,7 @@ impl<X: Defects> Array<X> {
             return Err(Refusal::NoSuchMember { member });
         }
         if self.fail(member, FailReason::Requested) {
+            self.give_up(member);
             return Ok(());
         }
         Err(Refusal::CannotSpare { slot: slot.unwrap_or(0) })

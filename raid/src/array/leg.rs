@@ -476,8 +476,9 @@ impl<X: Defects> Array<X> {
         }
     }
 
-    /// Nothing sent to this member is waited for any more.
-    fn give_up(&mut self, member: usize) {
+    /// Nothing sent to this member is waited for any more. It must have failed: writes that may land
+    /// later, or never, make it differ from the others.
+    pub(super) fn give_up(&mut self, member: usize) {
         let pending: Vec<Key> =
             self.ios.iter().filter(|(_, io)| io.member == member).map(|(key, _)| key).collect();
         for key in pending {

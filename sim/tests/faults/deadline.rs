@@ -1,6 +1,7 @@
 //! Members that take too long.
 
 use super::*;
+use holdfast_core::block::Op;
 use holdfast_raid::Action;
 use holdfast_raid::config::LateWrite;
 use holdfast_sim::decor::{Effect, Kinds, Rule};
@@ -97,6 +98,37 @@ fn a_late_write_fails_its_member_if_so_wished() {
         assert_eq!(rig.now() - began, Duration::from_millis(100), "{recipe:?}");
         assert_eq!(state(&rig, 0), MemberState::Faulty, "{recipe:?}");
         assert_eq!(rig.read(0, 4096).unwrap(), data, "{recipe:?}");
+    }
+}
+
+/// Somebody declares a member faulty that is stuck, whatever it is stuck in: nobody waits for it.
+#[test]
+fn a_stuck_member_can_be_failed_and_nobody_waits_for_it() {
+    for recipe in redundant() {
+        for kinds in [Kinds::READ, Kinds::WRITE, Kinds::FLUSH] {
+            let what = format!("{recipe:?} {kinds:?}");
+            let (mut rig, mut data) = filled(&recipe);
+            let stuck = home(&recipe);
+            faults(&mut rig, stuck).add(Rule::new(kinds, Effect::Stuck));
+            let newer = noise(8, 4096);
+            data[..4096].copy_from_slice(&newer);
+            let mut waiting = vec![rig.begin_read(0, 4096), rig.begin_write(0, &newer)];
+            rig.pass(Duration::from_secs(10));
+            waiting.push(rig.begin(0, Op::Flush));
+            rig.pass(Duration::from_secs(10));
+            assert!(waiting.iter().any(|tag| rig.answer(*tag).is_none()), "{what}: it is stuck");
+            rig.array_mut().fail_member(stuck).unwrap();
+            rig.pass(Duration::from_millis(100));
+            assert!(rig.array().is_recorded(), "{what}");
+            assert_eq!(state(&rig, stuck), MemberState::Faulty, "{what}");
+            assert_eq!(rig.read_all().unwrap(), data, "{what}");
+            faults(&mut rig, stuck).clear();
+            faults(&mut rig, stuck).release();
+            rig.pass(Duration::from_secs(10));
+            assert_eq!(rig.read_all().unwrap(), data, "{what}: late answers do no harm");
+            let mut rig = open(at_rest(rig), Config::default()).unwrap();
+            assert_eq!(rig.read_all().unwrap(), data, "{what}: nor on the disk they came from");
+        }
     }
 }
 
