@@ -148,7 +148,7 @@ fn arrays_over_decorators_keep_their_promises() {
         let latency = Latency::between(Duration::ZERO, Duration::from_millis(2));
         let slow = (0..)
             .zip(disks)
-            .map(|(number, disk)| Slow::new(disk, clock.clone(), latency, Rng::stream(9, number)));
+            .map(|(number, disk)| Slow::new(disk, latency, Rng::stream(9, number)));
         let slow: Vec<_> = slow.collect();
         array(slow, clock, Sound)
     });

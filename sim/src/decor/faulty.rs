@@ -360,7 +360,7 @@ mod tests {
         let latency = Latency::between(Duration::ZERO, Duration::from_millis(3));
         let geometry = Geometry { queue_depth: 2, block_bytes: 4096, ..Geometry::new(1 << 12) };
         let disk = MemDisk::with_geometry(geometry);
-        let slow = Slow::new(disk, world.clock(), latency, world.rng(2));
+        let slow = Slow::new(disk, latency, world.rng(2));
         conformance::examine(&mut Faulty::new(slow, world.rng(1)), &mut world.clock());
     }
 

@@ -1,15 +1,14 @@
 //! A device that takes its time, and answers in another order than it was asked.
 //!
 //! A request waits here for a span drawn when it was submitted and reaches the device beneath only
-//! then: requests in flight together land in the order of their delays, as on a real disk.
+//! then: requests in flight together land in the order of their delays, as on a real disk. The span
+//! begins with the first poll after the submission, so no clock is needed.
 
 use std::collections::BTreeMap;
 
 use holdfast_core::block::{BlockDevice, Completions, Geometry, Request, Tag};
 use holdfast_core::rng::{Ratio, Rng};
 use holdfast_core::time::{Duration, Instant};
-
-use crate::world::VirtualClock;
 
 /// How long requests take: evenly spread, with an occasional straggler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,20 +55,32 @@ impl Latency {
 #[derive(Debug)]
 pub struct Slow<D> {
     inner: D,
-    clock: VirtualClock,
     latency: Latency,
     rng: Rng,
+    /// Requests whose span has not begun.
+    fresh: Vec<(Duration, Request)>,
     /// Requests by the moment they reach the device, and by order of arrival.
     held: BTreeMap<(Instant, u64), Request>,
     arrivals: u64,
     /// Requests the device beneath has not answered.
     beneath: usize,
+    /// It has refused one until it has answered another.
+    crowded: bool,
 }
 
 impl<D: BlockDevice> Slow<D> {
     /// Delays what `inner` is asked.
-    pub fn new(inner: D, clock: VirtualClock, latency: Latency, rng: Rng) -> Self {
-        Self { inner, clock, latency, rng, held: BTreeMap::new(), arrivals: 0, beneath: 0 }
+    pub const fn new(inner: D, latency: Latency, rng: Rng) -> Self {
+        Self {
+            inner,
+            latency,
+            rng,
+            fresh: Vec::new(),
+            held: BTreeMap::new(),
+            arrivals: 0,
+            beneath: 0,
+            crowded: false,
+        }
     }
 
     /// The device.
@@ -92,9 +103,23 @@ impl<D: BlockDevice> Slow<D> {
         self.latency = latency;
     }
 
+    /// Hands over what is due.
+    fn push(&mut self, now: Instant) {
+        self.crowded = false;
+        while let Some(first) = self.held.first_entry().filter(|first| first.key().0 <= now) {
+            let key = *first.key();
+            if let Err(back) = self.inner.submit(first.remove()) {
+                self.held.insert(key, back);
+                self.crowded = true;
+                return;
+            }
+            self.beneath += 1;
+        }
+    }
+
     /// Requests that have not reached the device yet.
     pub fn delayed(&self) -> usize {
-        self.held.len()
+        self.fresh.len() + self.held.len()
     }
 }
 
@@ -104,37 +129,36 @@ impl<D: BlockDevice> BlockDevice for Slow<D> {
     }
 
     fn submit(&mut self, request: Request) -> Result<(), Request> {
-        if self.held.len() + self.beneath >= self.geometry().queue_depth as usize {
+        if self.delayed() + self.beneath >= self.geometry().queue_depth as usize {
             return Err(request);
         }
-        let due = self.clock.time() + self.latency.draw(&mut self.rng);
-        self.held.insert((due, self.arrivals), request);
-        self.arrivals += 1;
+        self.fresh.push((self.latency.draw(&mut self.rng), request));
         Ok(())
     }
 
     fn poll(&mut self, now: Instant, finished: &mut Completions) {
-        while let Some(first) = self.held.first_entry() {
-            let key = *first.key();
-            if key.0 > now {
+        for (delay, request) in self.fresh.drain(..) {
+            self.held.insert((now + delay, self.arrivals), request);
+            self.arrivals += 1;
+        }
+        loop {
+            self.push(now);
+            let before = finished.len();
+            self.inner.poll(now, finished);
+            let answered = finished.len() - before;
+            self.beneath -= answered;
+            if answered == 0 || !self.crowded {
                 break;
             }
-            match self.inner.submit(first.remove()) {
-                Ok(()) => self.beneath += 1,
-                Err(back) => {
-                    self.held.insert(key, back);
-                    break;
-                }
-            }
         }
-        let first = finished.len();
-        self.inner.poll(now, finished);
-        self.beneath -= finished.len() - first;
     }
 
     fn poll_at(&self) -> Option<Instant> {
+        if !self.fresh.is_empty() {
+            return Some(Instant::ZERO);
+        }
         let held = self.held.first_key_value().map(|((due, _), _)| *due);
-        held.into_iter().chain(self.inner.poll_at()).min()
+        held.filter(|_| !self.crowded).into_iter().chain(self.inner.poll_at()).min()
     }
 
     fn abandon(&mut self, tag: Tag) {
@@ -151,7 +175,7 @@ mod tests {
     use holdfast_core::time::Clock;
 
     fn slow(world: &World, latency: Latency) -> Slow<MemDisk> {
-        Slow::new(MemDisk::new(1 << 10), world.clock(), latency, world.rng(1))
+        Slow::new(MemDisk::new(1 << 10), latency, world.rng(1))
     }
 
     const SPREAD: Latency = Latency::between(Duration::ZERO, Duration::from_millis(5))
@@ -168,7 +192,7 @@ mod tests {
         let world = World::new(4);
         let geometry = Geometry { queue_depth: 1, ..Geometry::new(1 << 10) };
         let disk = MemDisk::with_geometry(geometry);
-        let mut device = Slow::new(disk, world.clock(), SPREAD, world.rng(1));
+        let mut device = Slow::new(disk, SPREAD, world.rng(1));
         conformance::examine(&mut device, &mut world.clock());
     }
 

@@ -46,7 +46,7 @@ fn home(recipe: &Recipe) -> usize {
 fn wrap(world: &World, index: usize, disk: MemDisk) -> Disk {
     let latency = Latency::fixed(Duration::ZERO);
     let rng = |purpose: u64| world.rng(2 * index as u64 + purpose);
-    let slow = Slow::new(Volatile::new(disk), world.clock(), latency, rng(0));
+    let slow = Slow::new(Volatile::new(disk), latency, rng(0));
     Recorded::new(Faulty::new(slow, rng(1)))
 }
 

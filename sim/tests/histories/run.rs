@@ -328,7 +328,7 @@ fn noise(seed: u64, bytes: usize) -> Vec<u8> {
 fn wrap(setting: &Setting, world: &World, index: u64, disk: MemDisk) -> Disk {
     let most = Duration::from_millis(if setting.slow { 8 } else { 0 });
     let latency = Latency::between(Duration::ZERO, most);
-    let slow = Slow::new(Volatile::new(disk), world.clock(), latency, world.rng(2 * index));
+    let slow = Slow::new(Volatile::new(disk), latency, world.rng(2 * index));
     Faulty::new(slow, world.rng(2 * index + 1))
 }
 
