@@ -161,9 +161,41 @@ pub const fn civil_date(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
+/// Why a word is no span of time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a time: write 5, 2.5s, 500ms or 2m")]
+pub struct SpanError(String);
+
+/// A span of time as people write it: `500ms`, `2.5s`, `2m` or `2min`; a bare number counts seconds.
+pub fn parse_span(word: &str) -> Result<Duration, SpanError> {
+    let wrong = || SpanError(word.to_owned());
+    let plain = |c: char| c.is_ascii_digit() || c == '.';
+    let (number, unit) = word.split_at(word.find(|c| !plain(c)).unwrap_or(word.len()));
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let scale = match unit.trim() {
+        "" | "s" => 1.0,
+        "ms" => 0.001,
+        "m" | "min" => 60.0,
+        _ => return Err(wrong()),
+    };
+    Duration::try_from_secs_f64(number * scale).map_err(|_| wrong())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_read_as_people_write_them() {
+        let ms = Duration::from_millis;
+        let good = [("5", 5000), ("1.5s", 1500), ("500ms", 500), ("2m", 120_000), ("2 min", 120_000)];
+        for (word, span) in good {
+            assert_eq!(parse_span(word), Ok(ms(span)), "{word}");
+        }
+        for word in ["", "s", "-1s", "1h", "1..5s", ".", "1e9s", "inf", "99999999999999999999999"] {
+            assert!(parse_span(word).is_err(), "{word}");
+        }
+    }
 
     #[test]
     fn deadlines_expire_in_order_and_only_when_due() {

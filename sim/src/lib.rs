@@ -6,6 +6,7 @@
 //!
 //! - [`world`] is the time and the randomness of a run;
 //! - [`decor`] wraps any block device in a fault, a delay or a record of what it was asked;
+//! - [`inject`] breaks real devices by order, while they are in use;
 //! - [`recipe`] says what array to make, [`rig`] runs one and waits for it;
 //! - [`model`] is the plain byte array that every array is compared with;
 //! - [`disk`] is a disk that keeps exactly what it promised and loses everything else;
@@ -38,6 +39,7 @@ pub mod decor;
 pub mod disk;
 pub mod exhaustive;
 pub mod fabric;
+pub mod inject;
 pub mod ledger;
 pub mod model;
 pub mod mutants;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use holdfast_core::size::parse_bytes;
+use holdfast_core::time::parse_span;
 
 /// What becomes of members that err.
 #[derive(Clone, Copy, Debug, Args)]
@@ -58,22 +59,14 @@ pub(crate) enum LateWord {
     Fail,
 }
 
-/// A span of time: `500ms`, `5s`, `1.5s`, `2m`; a bare number counts seconds.
+/// A span of time, from a millisecond to a day.
 fn span(word: &str) -> Result<Duration, String> {
-    let digits = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit_ms = match &word[digits.len()..] {
-        "ms" => 1.0,
-        "" | "s" => 1000.0,
-        "m" | "min" => 60_000.0,
-        _ => return Err("write a number and a unit, as 500ms, 5s or 2m".to_owned()),
-    };
-    let plain = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit() || c == '.');
-    let number: Option<f64> = digits.parse().ok().filter(|_| plain);
-    let ms = number.ok_or("write a number and a unit, as 500ms, 5s or 2m")? * unit_ms;
-    if !(1.0..=86_400_000.0).contains(&ms) {
+    let span = parse_span(word).map_err(|error| error.to_string())?;
+    let most = Duration::from_secs(86_400);
+    if !(Duration::from_millis(1)..=most).contains(&span) {
         return Err("expected 1ms to 24h".to_owned());
     }
-    Ok(Duration::from_millis(ms as u64))
+    Ok(span)
 }
 
 /// Bytes in a second; nothing at all would never end.

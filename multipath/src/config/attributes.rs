@@ -1,7 +1,7 @@
 //! Attributes of `multipath.conf`, and what each does to a map's settings.
 
 use holdfast_core::size::parse_bytes;
-use holdfast_core::time::Duration;
+use holdfast_core::time::{Duration, parse_span};
 
 use crate::damping::Damping;
 use crate::group::Grouping;
@@ -86,19 +86,9 @@ const WITHOUT_MEANING: [&str; 49] = [
 const ALSO_WITHOUT_MEANING: [&str; 5] =
     ["uid_attribute", "uid_attrs", "uxsock_timeout", "verbosity", "wwids_file"];
 
-/// A span: a number of seconds, or one with a unit (`ms`, `s`, `m`).
+/// A span: a number of seconds, or one with a unit.
 pub(crate) fn span(value: &str) -> Result<Duration, String> {
-    let bad = || format!("{value:?} is not a time: write 5, 2.5s, 500ms or 2m");
-    let (number, unit) = value
-        .split_at(value.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(value.len()));
-    let number: f64 = number.parse().map_err(|_| bad())?;
-    let scale = match unit.trim() {
-        "" | "s" => 1.0,
-        "ms" => 0.001,
-        "m" => 60.0,
-        _ => return Err(bad()),
-    };
-    Duration::try_from_secs_f64(number * scale).map_err(|_| bad())
+    parse_span(value).map_err(|error| error.to_string())
 }
 
 fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {

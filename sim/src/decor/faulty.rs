@@ -29,18 +29,27 @@ pub struct Tally {
     pub torn: u64,
     /// Requests claimed to be done that were not.
     pub lost: u64,
+    /// Writes that landed somewhere else.
+    pub misdirected: u64,
+    /// Reads answered with flipped bits.
+    pub corrupted: u64,
     /// Requests held back.
     pub stuck: u64,
     /// Sectors healed by rewriting.
     pub healed_sectors: u64,
 }
 
+/// The name of a rule, with which it can be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuleId(u64);
+
 /// A device with faults.
 #[derive(Debug)]
 pub struct Faulty<D> {
     inner: D,
     rng: Rng,
-    rules: Vec<Rule>,
+    rules: Vec<(RuleId, Rule)>,
+    next_rule: u64,
     gone: bool,
     read_only: bool,
     full: bool,
@@ -56,13 +65,26 @@ pub struct Faulty<D> {
 }
 
 /// A request the device beneath is carrying out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Flight {
     /// The request of ours it serves.
     tag: Tag,
     sector: u64,
-    /// One block of a torn write.
-    part: bool,
+    /// What is special about it.
+    turn: Turn,
+}
+
+/// What becomes of a request beneath.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Its answer is ours.
+    Whole,
+    /// It is one block of a torn write.
+    Part,
+    /// It is a write that was meant for another place.
+    Astray,
+    /// These sectors of what is read are spoiled.
+    Spoiled(Range<u64>),
 }
 
 /// A torn write some blocks of which are under way.
@@ -80,6 +102,7 @@ impl<D: BlockDevice> Faulty<D> {
             inner,
             rng,
             rules: Vec::new(),
+            next_rule: 0,
             gone: false,
             read_only: false,
             full: false,
@@ -109,13 +132,26 @@ impl<D: BlockDevice> Faulty<D> {
     }
 
     /// Adds a rule after those there are.
-    pub fn add(&mut self, rule: Rule) {
-        self.rules.push(rule);
+    pub fn add(&mut self, rule: Rule) -> RuleId {
+        let id = RuleId(self.next_rule);
+        self.next_rule += 1;
+        self.rules.push((id, rule));
+        id
     }
 
     /// The rules in force; what a count or a rewrite has used up is gone.
-    pub fn rules(&self) -> &[Rule] {
-        &self.rules
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().map(|(_, rule)| rule)
+    }
+
+    /// Whether something of a rule is still in force.
+    pub fn has(&self, id: RuleId) -> bool {
+        self.rules.iter().any(|(other, _)| *other == id)
+    }
+
+    /// Takes a rule back; what is left of it, if a rewrite has cut it up.
+    pub fn take_back(&mut self, id: RuleId) {
+        self.rules.retain(|(other, _)| *other != id);
     }
 
     /// Takes all rules back. What is stuck stays stuck.
@@ -172,17 +208,18 @@ impl<D: BlockDevice> Faulty<D> {
         }
     }
 
-    /// The effect on a request, if any; counted rules are used up by it.
-    fn strike(&mut self, request: &Request) -> Option<Effect> {
-        let index = self.rules.iter().position(|rule| rule.applies(request))?;
-        let effect = self.rules[index].effect;
-        if let Lasts::Times(times) = &mut self.rules[index].lasts {
-            *times -= 1;
+    /// The effect on a request, if any, and where; counted rules are used up by it.
+    fn strike(&mut self, request: &Request) -> Option<(Effect, Range<u64>)> {
+        let index = self.rules.iter().position(|(_, rule)| rule.applies(request))?;
+        let rule = &mut self.rules[index].1;
+        let struck = (rule.effect, rule.range.clone());
+        if let Lasts::Times(times) = &mut rule.lasts {
+            *times = times.saturating_sub(1);
             if *times == 0 {
                 self.rules.remove(index);
             }
         }
-        Some(effect)
+        Some(struck)
     }
 
     fn refuse(&mut self, request: Request, fault: Fault) {
@@ -193,15 +230,39 @@ impl<D: BlockDevice> Faulty<D> {
     /// Hands a whole request to the device beneath.
     fn pass(&mut self, request: Request) {
         let (tag, sector) = (request.tag, request.sector);
-        let part = false;
-        self.launch(Flight { tag, sector, part }, request.op);
+        self.launch(Flight { tag, sector, turn: Turn::Whole }, request.op);
+    }
+
+    /// Sends a write so many sectors further on, around a range.
+    fn lead_astray(&mut self, request: Request, by: u64, around: Range<u64>) {
+        if !request.op.is_write() {
+            return self.refuse(request, Fault::Medium);
+        }
+        self.tally.misdirected += 1;
+        let block = self.geometry().block_sectors();
+        let end = around.end.min(self.geometry().sectors);
+        let start = around.start.min(request.sector);
+        let room = end.saturating_sub(start + request.op.sectors()) / block + 1;
+        let sector = start + ((request.sector - start + by) / block % room) * block;
+        let (tag, turn) = (request.tag, Turn::Astray);
+        self.launch(Flight { tag, sector, turn }, request.op);
+    }
+
+    /// Reads, and will flip bits in a range.
+    fn spoil(&mut self, request: Request, range: Range<u64>) {
+        let (tag, sector) = (request.tag, request.sector);
+        let turn = match request.op {
+            Op::Read(_) => Turn::Spoiled(range),
+            _ => Turn::Whole,
+        };
+        self.launch(Flight { tag, sector, turn }, request.op);
     }
 
     fn launch(&mut self, flight: Flight, op: Op) {
         let tag = Tag(self.next_tag);
         self.next_tag += 1;
-        self.flights.insert(tag, flight);
         self.waiting.push_back(Request::new(tag, flight.sector, op));
+        self.flights.insert(tag, flight);
         self.push_waiting();
     }
 
@@ -227,7 +288,7 @@ impl<D: BlockDevice> Faulty<D> {
                 left += 1;
                 let sector = request.sector + at as u64 / SECTOR_BYTES;
                 let part = data.slice(at..(at + block).min(data.len()));
-                let flight = Flight { tag, sector, part: true };
+                let flight = Flight { tag, sector, turn: Turn::Part };
                 self.launch(flight, Op::Write(part, durability));
             }
         }
@@ -242,12 +303,18 @@ impl<D: BlockDevice> Faulty<D> {
     /// The device beneath has answered.
     fn landed(&mut self, done: Completion) -> Option<Completion> {
         let flight = self.flights.remove(&done.tag).expect("asked for");
-        if done.op.is_write() && done.result.is_ok() {
+        if done.op.is_write() && done.result.is_ok() && flight.turn != Turn::Astray {
             self.heal(flight.sector..flight.sector + done.op.sectors());
         }
-        if !flight.part {
-            let tag = flight.tag;
-            return Some(Completion { tag, ..done });
+        if flight.turn != Turn::Part {
+            let mut answer = Completion { tag: flight.tag, ..done };
+            if let (Turn::Spoiled(range), Op::Read(buf), Ok(())) =
+                (&flight.turn, &mut answer.op, answer.result)
+            {
+                self.tally.corrupted += 1;
+                flip_bits(buf, flight.sector, range);
+            }
+            return Some(answer);
         }
         let torn = self.torn.get_mut(&flight.tag).expect("has parts under way");
         torn.left -= 1;
@@ -260,18 +327,26 @@ impl<D: BlockDevice> Faulty<D> {
 
     /// Sectors that were written can be read again.
     fn heal(&mut self, written: Range<u64>) {
-        for rule in std::mem::take(&mut self.rules) {
+        for (id, rule) in std::mem::take(&mut self.rules) {
             let from = rule.range.start.max(written.start);
             let until = rule.range.end.min(written.end);
             if rule.lasts != Lasts::UntilRewritten || from >= until {
-                self.rules.push(rule);
+                self.rules.push((id, rule));
                 continue;
             }
             self.tally.healed_sectors += until - from;
             let rest = [rule.range.start..from, until..rule.range.end];
             let rest = rest.into_iter().filter(|range| !range.is_empty());
-            self.rules.extend(rest.map(|range| rule.clone().at(range)));
+            self.rules.extend(rest.map(|range| (id, rule.clone().at(range))));
         }
+    }
+}
+
+/// Flips bits in what was read from a sector on, where a range says so.
+fn flip_bits(buf: &mut [u8], sector: u64, range: &Range<u64>) {
+    let sectors = buf.chunks_mut(SECTOR_BYTES as usize).zip(sector..);
+    for (bytes, _) in sectors.filter(|(_, sector)| range.contains(sector)) {
+        bytes.iter_mut().step_by(37).for_each(|byte| *byte ^= 0x5a);
     }
 }
 
@@ -282,7 +357,7 @@ impl<D: BlockDevice> BlockDevice for Faulty<D> {
     }
 
     fn submit(&mut self, request: Request) -> Result<(), Request> {
-        let whole = self.flights.values().filter(|flight| !flight.part).count();
+        let whole = self.flights.values().filter(|flight| flight.turn != Turn::Part).count();
         let held = whole + self.torn.len() + self.stuck.len() + self.answers.len();
         if held >= self.geometry().queue_depth as usize {
             return Err(request);
@@ -293,13 +368,15 @@ impl<D: BlockDevice> BlockDevice for Faulty<D> {
         }
         match self.strike(&request) {
             None => self.pass(request),
-            Some(Effect::Fail(fault)) => self.refuse(request, fault),
-            Some(Effect::Torn(answer)) => self.tear(request, answer),
-            Some(Effect::Lost) => {
+            Some((Effect::Fail(fault), _)) => self.refuse(request, fault),
+            Some((Effect::Torn(answer), _)) => self.tear(request, answer),
+            Some((Effect::Misdirected(by), range)) => self.lead_astray(request, by, range),
+            Some((Effect::Corrupt, range)) => self.spoil(request, range),
+            Some((Effect::Lost, _)) => {
                 self.tally.lost += 1;
                 self.answers.push(request.complete(Ok(())));
             }
-            Some(Effect::Stuck) => {
+            Some((Effect::Stuck, _)) => {
                 self.tally.stuck += 1;
                 self.stuck.push(request);
             }
@@ -378,7 +455,7 @@ mod tests {
         assert_eq!(disk.read_at(4096, &mut [0; 4096]), Ok(()));
         let tally = disk.device().tally();
         assert_eq!((tally.failed, tally.healed_sectors), (3, 4));
-        assert!(disk.device().rules().is_empty());
+        assert_eq!(disk.device().rules().count(), 0);
     }
 
     #[test]
@@ -425,6 +502,53 @@ mod tests {
             "blocks are atomic"
         );
         assert_eq!((disk.device().tally().lost, disk.device().tally().torn), (1, 1));
+    }
+
+    #[test]
+    fn flipped_bits_are_read_until_their_sectors_are_written() {
+        let mut disk = blocking();
+        disk.write_at(0, &[7; 8192]).unwrap();
+        disk.device_mut().add(Rule::corrupt(2..4));
+        let read = |disk: &mut Blocking<Faulty<MemDisk>, VirtualClock>| {
+            let mut seen = vec![0; 8192];
+            disk.read_at(0, &mut seen).unwrap();
+            let wrong = |(_, sector): &(usize, &[u8])| sector.iter().any(|&byte| byte != 7);
+            let wrong = seen.chunks(512).enumerate().filter(wrong);
+            wrong.map(|(sector, _)| sector).collect::<Vec<_>>()
+        };
+        assert_eq!(read(&mut disk), [2, 3]);
+        disk.write_at(3 * 512, &[7; 512]).unwrap();
+        assert_eq!(read(&mut disk), [2]);
+        disk.write_at(2 * 512, &[7; 512]).unwrap();
+        assert_eq!(read(&mut disk), [0; 0]);
+        assert_eq!(disk.device().tally().corrupted, 2);
+    }
+
+    #[test]
+    fn a_misdirected_write_stays_in_its_range_and_heals_nothing() {
+        for (sector, by, lands) in [(8, 8, 16), (16, 8, 11), (8, 3, 11), (9, 1, 10), (20, 5, 12)] {
+            let mut disk = blocking();
+            disk.device_mut().add(Rule::latent(8..9));
+            let astray = Rule::new(Kinds::WRITE, Effect::Misdirected(by)).at(8..24).times(1);
+            let id = disk.device_mut().add(astray);
+            disk.write_at(sector * 512, &[1; 2048]).unwrap();
+            let bytes = disk.device().inner().bytes();
+            let found = bytes.chunks(512).position(|sector| sector[0] == 1);
+            assert_eq!(found, Some(lands), "{sector} by {by}");
+            assert_eq!(bytes.iter().filter(|&&byte| byte == 1).count(), 2048);
+            assert_eq!(disk.read_at(8 * 512, &mut [0; 512]), Err(Fault::Medium));
+            disk.device_mut().take_back(id);
+        }
+    }
+
+    #[test]
+    fn a_rule_that_was_cut_up_is_taken_back_whole() {
+        let mut disk = blocking();
+        let id = disk.device_mut().add(Rule::latent(8..12));
+        disk.write_at(9 * 512, &[1; 512]).unwrap();
+        assert_eq!(disk.device().rules().count(), 2);
+        disk.device_mut().take_back(id);
+        assert_eq!(disk.read_at(0, &mut [0; 8192]), Ok(()));
     }
 
     #[test]

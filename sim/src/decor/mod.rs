@@ -10,7 +10,7 @@ mod rule;
 mod slow;
 mod volatile;
 
-pub use faulty::{Faulty, Tally};
+pub use faulty::{Faulty, RuleId, Tally};
 pub use recorded::{Entry, Recorded};
 pub use rule::{Effect, Kinds, Lasts, Rule};
 pub use slow::{Latency, Slow};

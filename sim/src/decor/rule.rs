@@ -36,6 +36,12 @@ impl Kinds {
         Self(bits)
     }
 
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether `kind` is among them.
     pub const fn contains(self, kind: Kind) -> bool {
         self.0 & (1 << kind as u8) != 0
@@ -51,6 +57,10 @@ pub enum Effect {
     Torn(Result<(), Fault>),
     /// Nothing is done, and success is claimed.
     Lost,
+    /// A write lands so many sectors further on, around the rule's range, and success is claimed.
+    Misdirected(u64),
+    /// A read answers with bits flipped in the rule's range, and success is claimed.
+    Corrupt,
     /// No answer, and nothing done, until [`Faulty::release`](super::Faulty::release).
     Stuck,
 }
@@ -62,7 +72,7 @@ pub enum Lasts {
     Always,
     /// For so many requests.
     Times(u32),
-    /// Sector by sector, until a write covers it: a latent sector error.
+    /// Sector by sector, until a write covers it: a latent sector error, or flipped bits.
     UntilRewritten,
 }
 
@@ -91,6 +101,16 @@ impl Rule {
             range,
             kinds: Kinds::READ,
             effect: Effect::Fail(Fault::Medium),
+            lasts: Lasts::UntilRewritten,
+        }
+    }
+
+    /// Sectors that are read with flipped bits until they are written.
+    pub const fn corrupt(range: Range<u64>) -> Self {
+        Self {
+            range,
+            kinds: Kinds::READ,
+            effect: Effect::Corrupt,
             lasts: Lasts::UntilRewritten,
         }
     }

@@ -329,7 +329,7 @@ fn a_check_heals_what_it_cannot_read() {
         let (mut rig, data) = filled(&recipe);
         faults(&mut rig, 1).add(Rule::latent(DATA + 40..DATA + 41));
         assert_eq!(rig.check(), 0, "{recipe:?}");
-        assert!(faults(&mut rig, 1).rules().is_empty(), "{recipe:?}");
+        assert!(faults(&mut rig, 1).rules().next().is_none(), "{recipe:?}");
         assert!(member(&rig, 1).corrected_reads > 0, "{recipe:?}");
         assert_eq!(rig.read_all().unwrap(), data, "{recipe:?}");
     }
