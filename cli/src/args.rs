@@ -7,6 +7,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod bond;
+pub(crate) mod inject;
 mod knobs;
 pub(crate) mod multipath;
 mod sim;
@@ -127,6 +128,8 @@ pub(crate) enum Verb {
     Stop(ServedArgs),
     /// Set how fast passes of a served array go
     Speed(SpeedArgs),
+    /// Let something go wrong with a member of a served array that allows it
+    Inject(Box<inject::InjectArgs>),
     /// Follow what happens to a served array, an event a line
     Monitor(ServedArgs),
     /// Measure: stripe sizes, and the OSTEP homework
@@ -183,7 +186,7 @@ pub(crate) struct WayArgs {
     /// See the members through this file, which takes all writes; they stay as they are
     #[arg(long, value_name = "FILE")]
     pub(crate) overlay: Option<PathBuf>,
-    /// With --force: write to the members themselves
+    /// With --force, or with faults: write to the members themselves
     #[arg(long, conflicts_with = "overlay")]
     pub(crate) in_place: bool,
 }
@@ -245,6 +248,12 @@ pub(crate) struct ServeArgs {
     /// Write every event to standard error as a line with the time, in place of sentences
     #[arg(long, value_name = "FORMAT")]
     pub(crate) log: Option<LogWord>,
+    /// Let go wrong what this plan says; holdfast inject may add to it
+    #[arg(long, value_name = "PLAN", help_heading = "Faults")]
+    pub(crate) fault: Option<PathBuf>,
+    /// Allow holdfast inject to let things go wrong
+    #[arg(long, help_heading = "Faults")]
+    pub(crate) inject: bool,
     /// Allow TCP addresses that other machines can reach
     #[arg(long)]
     pub(crate) listen_anywhere: bool,

@@ -6,6 +6,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod bond;
+mod inject;
 mod sim;
 
 use std::net::SocketAddr;
@@ -282,6 +283,10 @@ pub(crate) struct Serve {
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) on_event: Option<PathBuf>,
     pub(crate) log: Option<LogWord>,
+    /// What is to go wrong.
+    pub(crate) fault: Option<PathBuf>,
+    /// More may go wrong.
+    pub(crate) inject: bool,
 }
 
 /// What is asked of a served array, and which is meant.
@@ -462,6 +467,7 @@ impl TryFrom<Verb> for Job {
                 let request = Request::Speed { min_bytes, max_bytes };
                 Self::Served(served_job(request, speed.served))
             }
+            Verb::Inject(args) => Self::Served(inject::job(*args)?),
             Verb::Monitor(served) => Self::Monitor(served_job(Request::Events {}, served)),
             Verb::Bench(args) => Self::Bench(args.try_into()?),
             Verb::Multipath(args) => Self::Multipath(args.verb),
@@ -778,6 +784,7 @@ fn serve_job(mut serve: args::ServeArgs) -> Result<Serve, Failure> {
         speed_min: serve.busy.speed_min,
         speed_max: serve.pace.speed_max,
     };
+    inject::refuse_real_harm(&serve)?;
     let mut group = group(serve.array, knobs);
     // Who asks about the array later stands somewhere else.
     let absolute = |path: &mut PathBuf| {
@@ -800,6 +807,8 @@ fn serve_job(mut serve: args::ServeArgs) -> Result<Serve, Failure> {
         metrics: serve.metrics,
         on_event: serve.on_event,
         log: serve.log,
+        fault: serve.fault,
+        inject: serve.inject,
     })
 }
 

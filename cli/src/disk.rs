@@ -1,9 +1,11 @@
-//! What a member is to the engine: a disk, or a partition of one, perhaps under an overlay.
+//! What a member is to the engine: a disk, or a partition of one, perhaps under an overlay, perhaps
+//! with faults.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use holdfast_core::block::{BlockDevice, Completions, Fault, Geometry, Request, Tag};
+use holdfast_core::rng::Rng;
 use holdfast_core::time::Instant;
 use holdfast_host::blocklog::Log;
 use holdfast_host::file::FileDisk;
@@ -11,24 +13,28 @@ use holdfast_host::overlay::Overlay;
 use holdfast_host::pool::IoPool;
 use holdfast_host::window::Window;
 use holdfast_host::zeros::Zeros;
+use holdfast_sim::inject::Breakable;
 
 /// A member's storage.
 #[derive(Debug)]
 pub(crate) struct Disk(Storage);
 
+/// Where a member's bytes are.
 #[derive(Debug)]
-enum Storage {
+pub(crate) enum Storage {
     /// The member itself.
     Itself(Window<FileDisk>),
     /// The member as an overlay shows it.
     Overlaid(Box<Overlay<Window<FileDisk>>>, Arc<Log>, u32),
     /// Let go of: it has the shape it had, and answers nothing.
     Closed(Closed),
+    /// Any of them, with faults by order.
+    Breakable(Box<Breakable<Self>>),
 }
 
 /// What is left of a device that was closed.
 #[derive(Debug)]
-struct Closed {
+pub(crate) struct Closed {
     geometry: Geometry,
     refused: Completions,
 }
@@ -70,8 +76,29 @@ impl Disk {
     }
 
     /// Whether writes go to an overlay.
-    pub(crate) const fn is_overlaid(&self) -> bool {
-        matches!(self.0, Storage::Overlaid(..))
+    pub(crate) fn is_overlaid(&self) -> bool {
+        match &self.0 {
+            Storage::Breakable(breakable) => matches!(breakable.inner(), Storage::Overlaid(..)),
+            storage => matches!(storage, Storage::Overlaid(..)),
+        }
+    }
+
+    /// Makes it a device that can be broken, if it is none and in use. Nothing may be under way.
+    pub(crate) fn make_breakable(&mut self, dice: Rng) {
+        if matches!(self.0, Storage::Breakable(_) | Storage::Closed(_)) {
+            return;
+        }
+        let (geometry, refused) = (self.geometry(), Vec::new());
+        let storage = std::mem::replace(&mut self.0, Storage::Closed(Closed { geometry, refused }));
+        self.0 = Storage::Breakable(Box::new(Breakable::new(storage, dice)));
+    }
+
+    /// The device that can be broken, if it is one.
+    pub(crate) fn breakable(&mut self) -> Option<&mut Breakable<Storage>> {
+        match &mut self.0 {
+            Storage::Breakable(breakable) => Some(breakable),
+            _ => None,
+        }
     }
 
     /// Lets go of the file, and of the lock on it. Nothing may be under way.
@@ -95,7 +122,7 @@ impl Disk {
                 }
                 overlay.base()
             }
-            Storage::Closed(_) => return Zeros::Unknown,
+            Storage::Closed(_) | Storage::Breakable(_) => return Zeros::Unknown,
         };
         if sectors.end > window.geometry().sectors {
             return Zeros::Unknown;
@@ -103,25 +130,29 @@ impl Disk {
         let start = window.start();
         window.device().reads_as_zeros(start + sectors.start..start + sectors.end)
     }
+}
 
+impl Storage {
     fn device(&self) -> &dyn BlockDevice {
-        match &self.0 {
-            Storage::Itself(window) => window,
-            Storage::Overlaid(overlay, ..) => &**overlay,
-            Storage::Closed(closed) => closed,
+        match self {
+            Self::Itself(window) => window,
+            Self::Overlaid(overlay, ..) => &**overlay,
+            Self::Closed(closed) => closed,
+            Self::Breakable(breakable) => &**breakable,
         }
     }
 
     fn device_mut(&mut self) -> &mut dyn BlockDevice {
-        match &mut self.0 {
-            Storage::Itself(window) => window,
-            Storage::Overlaid(overlay, ..) => &mut **overlay,
-            Storage::Closed(closed) => closed,
+        match self {
+            Self::Itself(window) => window,
+            Self::Overlaid(overlay, ..) => &mut **overlay,
+            Self::Closed(closed) => closed,
+            Self::Breakable(breakable) => &mut **breakable,
         }
     }
 }
 
-impl BlockDevice for Disk {
+impl BlockDevice for Storage {
     fn geometry(&self) -> Geometry {
         self.device().geometry()
     }
@@ -140,5 +171,27 @@ impl BlockDevice for Disk {
 
     fn abandon(&mut self, tag: Tag) {
         self.device_mut().abandon(tag);
+    }
+}
+
+impl BlockDevice for Disk {
+    fn geometry(&self) -> Geometry {
+        self.0.geometry()
+    }
+
+    fn submit(&mut self, request: Request) -> Result<(), Request> {
+        self.0.submit(request)
+    }
+
+    fn poll(&mut self, now: Instant, finished: &mut Completions) {
+        self.0.poll(now, finished);
+    }
+
+    fn poll_at(&self) -> Option<Instant> {
+        self.0.poll_at()
+    }
+
+    fn abandon(&mut self, tag: Tag) {
+        self.0.abandon(tag);
     }
 }

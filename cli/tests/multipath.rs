@@ -12,12 +12,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::Dir;
-use holdfast_core::block::{BlockDevice, Blocking, Durability, Op, Request, Tag};
+use common::client::{Client, client};
+use holdfast_core::block::{BlockDevice, Durability, Op, Request, Tag};
 use holdfast_core::buf::{Buf, Payload};
 use holdfast_core::rng::Rng;
 use holdfast_core::time::Clock;
-use holdfast_host::nbd::client::{Condition, NbdDisk, Target};
-use holdfast_host::watch::{Watch, WatchClock};
 
 const BYTES: u64 = 8 << 20;
 
@@ -124,7 +123,7 @@ impl<'a> Map<'a> {
         self.dir.good(&format!("multipath show {what} --control map.ctl"))
     }
 
-    fn client(&self) -> Blocking<NbdDisk, WatchClock> {
+    fn client(&self) -> Client {
         client(&format!("nbd+unix:///?socket={}", self.dir.path("map.sock").display()))
     }
 
@@ -156,38 +155,19 @@ fn wait_for(what: &str, mut is: impl FnMut() -> bool) {
     }
 }
 
-/// A connection to a server.
-fn client(uri: &str) -> Blocking<NbdDisk, WatchClock> {
-    let watch = Watch::new().expect("a set");
-    let mut clock = WatchClock::new(watch.clone()).expect("a clock");
-    let mut disk = NbdDisk::new(Target::parse(uri).expect("a URI"), watch);
-    disk.connect();
-    let mut none = Vec::new();
-    let until = clock.now() + Duration::from_secs(20);
-    loop {
-        let now = clock.now();
-        disk.poll(now, &mut none);
-        match disk.condition() {
-            Condition::Up => return Blocking::new(disk, clock),
-            Condition::Pending if now < until => clock.wait(Some(until)),
-            other => panic!("{uri}: {other:?}"),
-        }
-    }
-}
-
 fn page(fill: u8) -> Vec<u8> {
     vec![fill; 4096]
 }
 
 /// Begins a write and does not wait for it.
-fn begin_write(disk: &mut Blocking<NbdDisk, WatchClock>, tag: u64, offset: u64, fill: u8) {
+fn begin_write(disk: &mut Client, tag: u64, offset: u64, fill: u8) {
     let data = Payload::from_slice(&page(fill));
     let request = Request::new(Tag(tag), offset / 512, Op::Write(data, Durability::Cached));
     assert!(disk.device_mut().submit(request).is_ok(), "there is room");
 }
 
 /// Whether a request is answered within a time, and well.
-fn answered(disk: &mut Blocking<NbdDisk, WatchClock>, tag: u64, within: Duration) -> bool {
+fn answered(disk: &mut Client, tag: u64, within: Duration) -> bool {
     let mut finished = Vec::new();
     let until = disk.clock_mut().now() + within;
     loop {
@@ -204,7 +184,7 @@ fn answered(disk: &mut Blocking<NbdDisk, WatchClock>, tag: u64, within: Duration
     }
 }
 
-fn read_page(disk: &mut Blocking<NbdDisk, WatchClock>, offset: u64) -> u8 {
+fn read_page(disk: &mut Client, offset: u64) -> u8 {
     let mut bytes = page(0);
     disk.read_at(offset, &mut bytes).expect("a read");
     assert!(bytes.iter().all(|byte| *byte == bytes[0]), "a page is of one write");
@@ -415,7 +395,7 @@ fn servers_come_and_go_and_no_byte_is_wrong() {
 
 /// Writes, reads and compares, one request at a time in each of several places.
 struct Worker {
-    disk: Blocking<NbdDisk, WatchClock>,
+    disk: Client,
     rng: Rng,
     model: Vec<u8>,
     /// What each place waits for: its fill, since when, and whether it is a read.
@@ -427,7 +407,7 @@ struct Worker {
 const PLACES: usize = 24;
 
 impl Worker {
-    fn new(disk: Blocking<NbdDisk, WatchClock>) -> Self {
+    fn new(disk: Client) -> Self {
         Self {
             disk,
             rng: Rng::new(7),

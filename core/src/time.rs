@@ -188,7 +188,8 @@ mod tests {
     #[test]
     fn spans_are_read_as_people_write_them() {
         let ms = Duration::from_millis;
-        let good = [("5", 5000), ("1.5s", 1500), ("500ms", 500), ("2m", 120_000), ("2 min", 120_000)];
+        let good =
+            [("5", 5000), ("1.5s", 1500), ("500ms", 500), ("2m", 120_000), ("2 min", 120_000)];
         for (word, span) in good {
             assert_eq!(parse_span(word), Ok(ms(span)), "{word}");
         }

@@ -146,9 +146,8 @@ fn arrays_over_decorators_keep_their_promises() {
     let images = images(&Recipe::of(Level::Raid1, 2).disks());
     let trial = Trial::new(promise(&images, 1), |disks: Vec<SharedDisk>, clock| {
         let latency = Latency::between(Duration::ZERO, Duration::from_millis(2));
-        let slow = (0..)
-            .zip(disks)
-            .map(|(number, disk)| Slow::new(disk, latency, Rng::stream(9, number)));
+        let slow =
+            (0..).zip(disks).map(|(number, disk)| Slow::new(disk, latency, Rng::stream(9, number)));
         let slow: Vec<_> = slow.collect();
         array(slow, clock, Sound)
     });

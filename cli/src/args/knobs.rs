@@ -60,7 +60,7 @@ pub(crate) enum LateWord {
 }
 
 /// A span of time, from a millisecond to a day.
-fn span(word: &str) -> Result<Duration, String> {
+pub(crate) fn span(word: &str) -> Result<Duration, String> {
     let span = parse_span(word).map_err(|error| error.to_string())?;
     let most = Duration::from_secs(86_400);
     if !(Duration::from_millis(1)..=most).contains(&span) {

@@ -91,7 +91,7 @@ fn request(job: &Job) -> Option<(&Group, Option<Request>)> {
 }
 
 /// A member as a server understands it, whatever its working directory.
-fn spelt(selector: &Selector) -> String {
+pub(crate) fn spelt(selector: &Selector) -> String {
     match selector {
         Selector::Slot(slot) => format!("slot:{slot}"),
         Selector::Path(path) => absolute(path).display().to_string(),

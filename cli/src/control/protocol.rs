@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use holdfast_sim::inject::Order;
 use serde::{Deserialize, Serialize};
 
 /// What somebody wants of a served array.
@@ -45,6 +46,12 @@ pub(crate) enum Request {
         #[serde(default)]
         max_bytes: Option<u64>,
     },
+    /// As `holdfast inject`: something goes wrong with a member.
+    Inject(Order),
+    /// As `holdfast inject mend`.
+    Mend(Whose),
+    /// As `holdfast inject list`.
+    Faults {},
     /// What happens from now on, a line an event, until the connection is closed.
     Events {},
     /// Stop in good order, as SIGTERM does.
@@ -79,6 +86,15 @@ pub(crate) struct Newcomer {
     pub(crate) dry_run: bool,
 }
 
+/// Whose faults are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Whose {
+    /// A member, as in [`Change`]; everybody's if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) member: Option<String>,
+}
+
 /// How far a comparison goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -105,6 +121,8 @@ pub(crate) struct Told {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_sim::inject::Harm;
+
     use super::*;
 
     #[test]
@@ -137,6 +155,16 @@ mod tests {
                 r#"{"verb":"speed","max_bytes":1048576}"#,
                 Request::Speed { min_bytes: None, max_bytes: Some(1 << 20) },
             ),
+            (
+                r#"{"verb":"inject","fault":"vanish","member":"slot:1","for_ms":50}"#,
+                Request::Inject(Order {
+                    member: Some("slot:1".to_owned()),
+                    for_ms: Some(50),
+                    ..Order::new(Harm::Vanish)
+                }),
+            ),
+            (r#"{"verb":"mend"}"#, Request::Mend(Whose { member: None })),
+            (r#"{"verb":"faults"}"#, Request::Faults {}),
             (r#"{"verb":"events"}"#, Request::Events {}),
             (r#"{"verb":"stop"}"#, Request::Stop {}),
         ];
@@ -151,6 +179,9 @@ mod tests {
             r#"{"verb":"fail"}"#,
             r#"{"verb":"stop","x":1}"#,
             r#"{"verb":"detail","member":"a"}"#,
+            r#"{"verb":"inject","member":"slot:1"}"#,
+            r#"{"verb":"inject","fault":"vanish","member":"slot:1","x":1}"#,
+            r#"{"verb":"faults","member":"slot:1"}"#,
             r#"{"verb":"add"}"#,
             r#"{"verb":"add","device":"a","force":true}"#,
             r#"{"verb":"replace","device":"a"}"#,

@@ -107,12 +107,7 @@ impl Rule {
 
     /// Sectors that are read with flipped bits until they are written.
     pub const fn corrupt(range: Range<u64>) -> Self {
-        Self {
-            range,
-            kinds: Kinds::READ,
-            effect: Effect::Corrupt,
-            lasts: Lasts::UntilRewritten,
-        }
+        Self { range, kinds: Kinds::READ, effect: Effect::Corrupt, lasts: Lasts::UntilRewritten }
     }
 
     /// The same in this range only.

@@ -428,7 +428,13 @@ mod tests {
                     _ => byte,
                 };
                 let is_flush = matches!(op, Op::Flush);
-                settle(&mut disk, &clock, Request::new(Tag(tag), block * 8, op), is_flush, &mut rng);
+                settle(
+                    &mut disk,
+                    &clock,
+                    Request::new(Tag(tag), block * 8, op),
+                    is_flush,
+                    &mut rng,
+                );
                 tag += 1;
             }
             settle(&mut disk, &clock, Request::new(Tag(tag), 0, Op::Flush), false, &mut rng);

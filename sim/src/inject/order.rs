@@ -207,9 +207,7 @@ impl Harm {
             Self::PowerCut => (&[], &[]),
             Self::Slow => (&[Member, Delay], &[For, AfterRequests]),
             Self::Vanish | Self::Full | Self::ReadOnly => (&[Member], &[For, AfterRequests]),
-            Self::Latent | Self::Dead | Self::Corrupt => {
-                (&[Member, Range], &[For, AfterRequests])
-            }
+            Self::Latent | Self::Dead | Self::Corrupt => (&[Member, Range], &[For, AfterRequests]),
             Self::Error | Self::Stuck => (&[Member], &[On, Range, Times, For, AfterRequests]),
             Self::Lost | Self::Torn => (&[Member], &[Range, Times, For, AfterRequests]),
             Self::Misdirected => (&[Member, By], &[Range, Times, For, AfterRequests]),
@@ -346,7 +344,7 @@ impl Order {
             range,
             kinds: if self.on.is_empty() { Kinds::ALL } else { kinds },
             // One silent fault is what is meant; a device that does it always is asked for.
-            times: self.times.or(silent.then_some(1)),
+            times: self.times.or_else(|| silent.then_some(1)),
             delay: Duration::from_millis(self.delay_ms.unwrap_or(0)),
             by: self.by_bytes.unwrap_or(0) / SECTOR_BYTES,
             after_requests: self.after_requests.unwrap_or(0),
@@ -381,7 +379,9 @@ impl Blow {
             Harm::Torn => Rule::new(Kinds::WRITE, Effect::Torn(Ok(()))),
             Harm::Misdirected => Rule::new(Kinds::WRITE, Effect::Misdirected(self.by)),
             Harm::Lie => Rule::new(Kinds::FLUSH, Effect::Lost),
-            Harm::Vanish | Harm::Slow | Harm::Full | Harm::ReadOnly | Harm::PowerCut => return None,
+            Harm::Vanish | Harm::Slow | Harm::Full | Harm::ReadOnly | Harm::PowerCut => {
+                return None;
+            }
         };
         let lasts = self.times.map_or(rule.lasts, Lasts::Times);
         Some(Rule { lasts, ..rule.at(self.range.clone()) })

@@ -151,10 +151,7 @@ mod tests {
                 "[[fault]]\nfault = \"latent\"\nmember = \"a\"\nfrom = \"x\"\nlength = \"1K\"",
                 "fault 1: from: ",
             ),
-            (
-                "[[fault]]\nfault = \"vanish\"\nmember = \"a\"\nfor = \"soon\"",
-                "fault 1: for: ",
-            ),
+            ("[[fault]]\nfault = \"vanish\"\nmember = \"a\"\nfor = \"soon\"", "fault 1: for: "),
             ("seed = -1", "seed"),
             ("[[fault]", ""),
         ];

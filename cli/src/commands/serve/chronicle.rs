@@ -39,31 +39,12 @@ impl Chronicle {
 
     /// What is to be said of an event, if anything is.
     pub(super) fn of(&mut self, event: &Event, names: &Names) -> Option<Told> {
-        let name = match event {
-            Event::MemberFailed { slot: Some(_), .. } | Event::MemberLost { .. } => "Fail",
-            Event::MemberFailed { slot: None, .. } => "FailSpare",
-            Event::MemberInSync { .. } => "SpareActive",
-            Event::SyncStarted { .. } => {
-                self.told_percent = 0;
-                "RebuildStarted"
-            }
-            Event::SyncFinished { .. } => "RebuildFinished",
-            Event::SpareActivated { .. } => "SpareAssigned",
-            Event::MemberReturned { .. } => "MemberReturned",
-            Event::ReplacementStarted { .. } => "ReplacementStarted",
-            // The old one is faulty to mdadm, too.
-            Event::Replaced { .. } => "Fail",
-            Event::ReadCorrected { .. } => "ReadCorrected",
-            Event::BadBlocks { .. } => "BadBlocks",
-            Event::RangeFailed { .. } => "RangeFailed",
-            Event::NoSpace { .. } => "NoSpace",
-            Event::MemberSlow { .. } => "MemberSlow",
-            Event::Mismatch { .. } => "Mismatch",
-            Event::Broken => "FailedArray",
-        };
+        if matches!(event, Event::SyncStarted { .. }) {
+            self.told_percent = 0;
+        }
         let member = member_of(event).map(|member| PathBuf::from(names.device(member)));
         let text = sentence(event, names).or_else(|| what_pass(event));
-        Some(self.told(name, member, text))
+        Some(self.told(name_of(event), member, text))
     }
 
     /// `Rebuild40`, when a pass comes by there.
@@ -78,8 +59,32 @@ impl Chronicle {
         Some(self.told(&format!("Rebuild{step}"), None, Some(sync.action.name().to_owned())))
     }
 
-    fn told(&self, event: &str, member: Option<PathBuf>, text: Option<String>) -> Told {
+    /// Something that happens to the array from outside.
+    pub(super) fn told(&self, event: &str, member: Option<PathBuf>, text: Option<String>) -> Told {
         Told { event: event.to_owned(), array: self.array.clone(), member, text }
+    }
+}
+
+/// What an event is called.
+pub(super) const fn name_of(event: &Event) -> &'static str {
+    match event {
+        Event::MemberFailed { slot: Some(_), .. } | Event::MemberLost { .. } => "Fail",
+        Event::MemberFailed { slot: None, .. } => "FailSpare",
+        Event::MemberInSync { .. } => "SpareActive",
+        Event::SyncStarted { .. } => "RebuildStarted",
+        Event::SyncFinished { .. } => "RebuildFinished",
+        Event::SpareActivated { .. } => "SpareAssigned",
+        Event::MemberReturned { .. } => "MemberReturned",
+        Event::ReplacementStarted { .. } => "ReplacementStarted",
+        // The old one is faulty to mdadm, too.
+        Event::Replaced { .. } => "Fail",
+        Event::ReadCorrected { .. } => "ReadCorrected",
+        Event::BadBlocks { .. } => "BadBlocks",
+        Event::RangeFailed { .. } => "RangeFailed",
+        Event::NoSpace { .. } => "NoSpace",
+        Event::MemberSlow { .. } => "MemberSlow",
+        Event::Mismatch { .. } => "Mismatch",
+        Event::Broken => "FailedArray",
     }
 }
 

@@ -9,7 +9,8 @@ use holdfast_core::time::{Clock, Instant};
 use holdfast_raid::event::Event;
 use holdfast_raid::sync::Action;
 
-use super::chronicle::Chronicle;
+use super::chronicle::{Chronicle, name_of};
+use super::faults::{Deed, Faults};
 use super::log::Log;
 use super::newcomer::{Came, Purpose, Visit};
 use super::program::Program;
@@ -42,6 +43,8 @@ pub(super) struct Control {
     chronicle: Chronicle,
     program: Option<Program>,
     log: Option<Log>,
+    /// What goes wrong by order, if that is allowed.
+    faults: Option<Faults>,
     /// Threads for devices that came while the array was served.
     newcomers: Option<World>,
     /// When the pass that runs began, and where.
@@ -90,6 +93,7 @@ impl Control {
         session: &mut Session,
         program: Option<PathBuf>,
         log: Option<LogWord>,
+        faults: Option<Faults>,
     ) -> Self {
         let chronicle = Chronicle::new(session.status().uuid.to_string());
         let pass = (session.clock.now(), 0);
@@ -97,8 +101,18 @@ impl Control {
         session.teller.be_silent(log.is_some());
         let (program, log) = (program.map(Program::new), log.map(Log::new));
         let newcomers = None;
-        let mut control =
-            Self { ears, waiting, followers, stopping, chronicle, program, log, newcomers, pass };
+        let mut control = Self {
+            ears,
+            waiting,
+            followers,
+            stopping,
+            chronicle,
+            program,
+            log,
+            faults,
+            newcomers,
+            pass,
+        };
         for told in control.chronicle.opening(&session.status()) {
             control.tell(&told);
         }
@@ -119,11 +133,36 @@ impl Control {
                 Work::Rebuild(work) => work.take(event, names, &waiting.report),
             }
         }
+        if let Some(faults) = &mut self.faults {
+            faults.heard(name_of(event));
+        }
         if self.is_followed()
             && let Some(told) = self.chronicle.of(event, names)
         {
             self.tell(&told);
         }
+    }
+
+    /// When something is due here that nobody asks for.
+    pub(super) fn poll_at(&self) -> Option<Instant> {
+        self.faults.as_ref().and_then(Faults::poll_at)
+    }
+
+    /// Whether the power of the members has failed, by order.
+    pub(super) fn power_is_out(&self) -> bool {
+        self.faults.as_ref().is_some_and(Faults::power_is_out)
+    }
+
+    /// Lets go wrong what is to; whether anything did.
+    fn turn_faults(&mut self, session: &mut Session) -> bool {
+        let Some(faults) = &mut self.faults else { return false };
+        let deeds = faults.turn(session);
+        for Deed { event, member, text } in &deeds {
+            let member = member.map(|member| session.path(member).to_owned());
+            let told = self.chronicle.told(event, member, Some(text.clone()));
+            self.tell(&told);
+        }
+        !deeds.is_empty()
     }
 
     fn is_followed(&self) -> bool {
@@ -152,11 +191,15 @@ impl Control {
         let world = &mut self.newcomers;
         let go_on = |waiting: Waiting| waiting.go_on(session, world);
         self.waiting = waiting.into_iter().filter_map(go_on).collect();
-        if self.is_followed()
+        if (self.is_followed() || self.faults.is_some())
             && let Some(told) = self.chronicle.progress(&session.status())
         {
+            if let Some(faults) = &mut self.faults {
+                faults.heard(&told.event);
+            }
             self.tell(&told);
         }
+        moved |= self.turn_faults(session);
         moved |= self.waiting.len() < before || self.waiting.iter().any(|waiting| waiting.began);
         Turned { stop: !self.stopping.is_empty(), moved }
     }
@@ -205,6 +248,15 @@ impl Control {
                     false => work.finish(None, &session.status(), &report).map(Begun::Done),
                 }
             }
+            Request::Inject(order) => allowed(&mut self.faults)
+                .and_then(|faults| faults.inject(order, session, &report))
+                .map(Begun::Done),
+            Request::Mend(whose) => allowed(&mut self.faults)
+                .and_then(|faults| faults.mend(whose, session, &report))
+                .map(Begun::Done),
+            Request::Faults {} => allowed(&mut self.faults)
+                .and_then(|faults| faults.list(session, &report))
+                .map(Begun::Done),
             Request::Speed { min_bytes, max_bytes } => {
                 set_speed(*min_bytes, *max_bytes, session, &report).map(Begun::Done)
             }
@@ -242,6 +294,14 @@ impl Control {
         }
         self.ears.flush(PATIENCE);
     }
+}
+
+/// The faults, where the array may have some.
+fn allowed(faults: &mut Option<Faults>) -> Result<&mut Faults, Failure> {
+    faults.as_mut().ok_or_else(|| {
+        Failure::error("this array is served without faults")
+            .hint("serve --inject allows them, serve --fault PLAN brings some along")
+    })
 }
 
 /// What became of a request in its first turn.

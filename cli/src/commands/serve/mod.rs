@@ -9,6 +9,7 @@
 mod aside;
 mod chronicle;
 mod control;
+mod faults;
 mod health;
 mod log;
 mod metrics;
@@ -30,6 +31,7 @@ use holdfast_raid::status::{Health, Status};
 use serde::Serialize;
 
 use self::control::Control;
+use self::faults::Faults;
 use self::health::Served;
 use self::signals::{Signals, Wish};
 use super::detail;
@@ -98,10 +100,18 @@ pub(super) fn run(config: &Serve, report: &Report) -> Outcome {
     let purpose = if config.read_only { Purpose::Look } else { Purpose::Serve };
     let mut session = Session::open(&config.group, purpose, report)?;
     let export = export(config, &session);
+    let faults = match Faults::of(config, &mut session) {
+        Ok(faults) => faults,
+        Err(failure) => {
+            session.stop(report);
+            return Err(failure);
+        }
+    };
     match open(config, &export, &mut session, report) {
         Ok((server, signals, ears, places)) => {
+            let (program, log) = (config.on_event.clone(), config.log);
             let mut serving = Serving {
-                control: Control::new(ears, &mut session, config.on_event.clone(), config.log),
+                control: Control::new(ears, &mut session, program, log, faults),
                 session,
                 server,
                 signals,
@@ -268,7 +278,8 @@ impl Serving {
             front: self.front.as_mut(),
         };
         let at_once = std::mem::take(&mut self.moved).then(|| session.clock.now());
-        let until = until.into_iter().chain(self.telling).chain(at_once).min();
+        let until = until.into_iter().chain(self.telling).chain(at_once);
+        let until = until.chain(control.poll_at()).min();
         let turned = server.turn(&mut served, &mut session.clock, until);
         let now = session.clock.now();
         session.tell(report, |event, names| control.see(event, names, now));
@@ -317,6 +328,13 @@ impl Serving {
                     return Err(self.end_for(failure, report));
                 }
             };
+            if self.control.power_is_out() {
+                faults::go_down(&mut self.session);
+                let text = "the power has failed, as ordered: the array is left as after a crash";
+                return Err(
+                    Failure::error(text).hint("the next verb resyncs what was being written")
+                );
+            }
             match self.signals.wish() {
                 Wish::Quit => {
                     let text = "stopped at once: the array is left as after a crash";

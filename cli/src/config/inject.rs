@@ -1,0 +1,96 @@
+//! What `holdfast inject` asks of a server, and which server may be asked.
+
+use std::time::Duration;
+
+use holdfast_sim::inject::{Harm, Order, Touch};
+
+use super::{Selector, Served, served_job};
+use crate::args::ServeArgs;
+use crate::args::inject::{InjectArgs, InjectWord, TouchWord};
+use crate::control::protocol::{Request, Whose};
+use crate::exit::Failure;
+
+/// The request.
+pub(super) fn job(inject: InjectArgs) -> Result<Served, Failure> {
+    let member = inject.member.as_deref().map(spelt).transpose()?;
+    let ms = |span: Option<Duration>| span.map(|span| span.as_millis() as u64);
+    let order = |fault| Order {
+        fault,
+        member: member.clone(),
+        on: inject.on.iter().map(|touch| touched(*touch)).collect(),
+        from_bytes: inject.from,
+        length_bytes: inject.length,
+        times: inject.times,
+        delay_ms: ms(inject.delay),
+        by_bytes: inject.by,
+        after_requests: inject.after_requests,
+        after_ms: ms(inject.after),
+        when: inject.when.clone(),
+        for_ms: ms(inject.lasts),
+    };
+    let request = match harm(inject.what) {
+        Some(fault) => {
+            let order = order(fault);
+            order.check().map_err(|error| Failure::usage(format!("inject: {error}")))?;
+            Request::Inject(order)
+        }
+        // What says more than a member means nothing to these two.
+        None if order(Harm::Vanish)
+            != Order { member: member.clone(), ..Order::new(Harm::Vanish) } =>
+        {
+            return Err(Failure::usage("inject mend and list take --member at most"));
+        }
+        None if inject.what == InjectWord::Mend => Request::Mend(Whose { member }),
+        None => Request::Faults {},
+    };
+    Ok(served_job(request, inject.served))
+}
+
+/// Faults damage what members hold, and are not let near them without a word.
+pub(super) fn refuse_real_harm(serve: &ServeArgs) -> Result<(), Failure> {
+    let flag = match (&serve.fault, serve.inject) {
+        (Some(_), _) => "--fault",
+        (None, true) => "--inject",
+        (None, false) => return Ok(()),
+    };
+    let way = &serve.array.way;
+    if serve.read_only || way.in_place || way.overlay.is_some() {
+        return Ok(());
+    }
+    let text = format!("{flag}: what goes wrong may damage what the members hold");
+    Err(Failure::usage(text)
+        .hint("--overlay FILE keeps it from them; --in-place if they may be lost"))
+}
+
+/// A member as a server understands it, whatever its working directory.
+fn spelt(word: &str) -> Result<String, Failure> {
+    Ok(crate::control::client::spelt(&Selector::parse(word)?))
+}
+
+const fn touched(touch: TouchWord) -> Touch {
+    match touch {
+        TouchWord::Read => Touch::Read,
+        TouchWord::Write => Touch::Write,
+        TouchWord::Flush => Touch::Flush,
+    }
+}
+
+const fn harm(word: InjectWord) -> Option<Harm> {
+    Some(match word {
+        InjectWord::Vanish => Harm::Vanish,
+        InjectWord::Error => Harm::Error,
+        InjectWord::Latent => Harm::Latent,
+        InjectWord::Dead => Harm::Dead,
+        InjectWord::Corrupt => Harm::Corrupt,
+        InjectWord::Lost => Harm::Lost,
+        InjectWord::Torn => Harm::Torn,
+        InjectWord::Misdirected => Harm::Misdirected,
+        InjectWord::Stuck => Harm::Stuck,
+        InjectWord::Slow => Harm::Slow,
+        InjectWord::Lie => Harm::Lie,
+        InjectWord::Full => Harm::Full,
+        InjectWord::ReadOnly => Harm::ReadOnly,
+        InjectWord::PowerCut => Harm::PowerCut,
+        InjectWord::Mend | InjectWord::List => return None,
+    })
+}
