@@ -79,8 +79,7 @@ fn what_a_plan_does_to_members_the_array_makes_good() {
         let data = raid5(&dir);
         let images = || ALL.split(' ').map(|name| sha256(&fs::read(dir.path(name)).unwrap()));
         let before: Vec<_> = images().collect();
-        let also =
-            "[[fault]]\nfault = \"latent\"\nmember = \"slot:1\"\nfrom = \"1M\"\nlength = \"4K\"\n";
+        let also = "[[fault]]\nfault = \"latent\"\nmember = \"slot:1\"\nfrom = \"128K\"\nlength = \"4K\"\n";
         let plan = format!("[[fault]]\nfault = \"{fault}\"\nmember = \"slot:1\"\n{rest}\n{also}");
         fs::write(dir.path("plan.toml"), &plan).unwrap();
         let line = format!("--fault plan.toml --overlay over {ALL}");
