@@ -65,6 +65,8 @@ const EXIT_CODES: &str = "\
 Sizes are written 64K, 64KiB, 1.5T or 128s (sectors); a bare --chunk, --size or --data-offset
 counts KiB, as in mdadm, any other bare number counts bytes.
 --io auto, the default, uses io_uring for block devices and threads for files.
+A MEMBER is a file, a block device, a partition of either (disk.img#2), or an export of an NBD
+server: nbd+unix:///EXPORT?socket=PATH or nbd://ADDRESS:PORT/EXPORT.
 
 Exit codes of verbs that report (examine, detail, mdstat, check):
   0 good   1 degraded   2 unusable   3 mismatch found
@@ -167,7 +169,8 @@ pub(crate) enum LogWord {
 /// The members of an array and how to treat them.
 #[derive(Debug, Args)]
 pub(crate) struct ArrayArgs {
-    /// Members in any order; what does not belong is left out and named
+    /// Members in any order, files, devices or NBD exports; what does not belong is left out and
+    /// named
     #[arg(value_name = "MEMBER", required = true)]
     pub(crate) members: Vec<PathBuf>,
     /// Start a dirty degraded array, or take members that lag behind; writes go to an overlay
@@ -404,7 +407,7 @@ pub(crate) struct CreateArgs {
     pub(crate) undo: UndoArgs,
     #[command(flatten)]
     pub(crate) caution: CautionArgs,
-    /// Devices in slot order, then spares; "missing" leaves a slot empty
+    /// Files, devices or NBD exports in slot order, then spares; "missing" leaves a slot empty
     #[arg(value_name = "MEMBER", required = true)]
     pub(crate) members: Vec<PathBuf>,
     /// How many members were named before --write-mostly.

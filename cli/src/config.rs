@@ -27,6 +27,7 @@ use holdfast_raid::superblock::{BitmapWish, Minor, Name, Uuid};
 use crate::args::{self, LogWord, Verb};
 use crate::control::protocol::Request;
 use crate::exit::Failure;
+use crate::export;
 use crate::knobs::Knobs;
 use crate::overlay::Way;
 
@@ -787,9 +788,7 @@ fn serve_job(mut serve: args::ServeArgs) -> Result<Serve, Failure> {
     inject::refuse_real_harm(&serve)?;
     let mut group = group(serve.array, knobs);
     // Who asks about the array later stands somewhere else.
-    let absolute = |path: &mut PathBuf| {
-        *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
-    };
+    let absolute = |path: &mut PathBuf| *path = export::absolute(path);
     group.members.iter_mut().for_each(absolute);
     serve.control.iter_mut().for_each(absolute);
     #[cfg(feature = "fuse")]

@@ -1,5 +1,7 @@
-//! What a member is to the engine: a disk, or a partition of one, perhaps under an overlay, perhaps
-//! with faults.
+//! What a member is to the engine: a disk, a partition of one or an export of a server, perhaps under
+//! an overlay, perhaps with faults.
+
+mod base;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,11 +11,15 @@ use holdfast_core::rng::Rng;
 use holdfast_core::time::Instant;
 use holdfast_host::blocklog::Log;
 use holdfast_host::file::FileDisk;
+use holdfast_host::nbd::client::NbdDisk;
 use holdfast_host::overlay::Overlay;
 use holdfast_host::pool::IoPool;
+use holdfast_host::watch::Watch;
 use holdfast_host::window::Window;
 use holdfast_host::zeros::Zeros;
 use holdfast_sim::inject::Breakable;
+
+use self::base::{Base, Export};
 
 /// A member's storage.
 #[derive(Debug)]
@@ -23,9 +29,9 @@ pub(crate) struct Disk(Storage);
 #[derive(Debug)]
 pub(crate) enum Storage {
     /// The member itself.
-    Itself(Window<FileDisk>),
+    Itself(Base),
     /// The member as an overlay shows it.
-    Overlaid(Box<Overlay<Window<FileDisk>>>, Arc<Log>, u32),
+    Overlaid(Box<Overlay<Base>>, Arc<Log>, u32),
     /// Let go of: it has the shape it had, and answers nothing.
     Closed(Closed),
     /// Any of them, with faults by order.
@@ -61,14 +67,19 @@ impl BlockDevice for Closed {
 impl Disk {
     /// A file or device, or the part of it that is the member.
     pub(crate) const fn new(window: Window<FileDisk>) -> Self {
-        Self(Storage::Itself(window))
+        Self(Storage::Itself(Base::File(window)))
+    }
+
+    /// An export, connected.
+    pub(crate) fn export(disk: NbdDisk) -> Self {
+        Self(Storage::Itself(Base::Export(Box::new(Export::new(disk)))))
     }
 
     /// The same member under an overlay, which knows it by this number.
     pub(crate) fn over(self, log: Arc<Log>, number: u32, pool: &IoPool) -> Self {
         match self.0 {
-            Storage::Itself(window) => {
-                let overlay = Overlay::new(window, Arc::clone(&log), number, pool);
+            Storage::Itself(base) => {
+                let overlay = Overlay::new(base, Arc::clone(&log), number, pool);
                 Self(Storage::Overlaid(Box::new(overlay), log, number))
             }
             _ => unreachable!("there is one overlay at most, over what is open"),
@@ -114,8 +125,8 @@ impl Disk {
 
     /// Whether a range of sectors is known to read as zeros, without reading it.
     pub(crate) fn reads_as_zeros(&self, sectors: Range<u64>) -> Zeros {
-        let window = match &self.0 {
-            Storage::Itself(window) => window,
+        let base = match &self.0 {
+            Storage::Itself(base) => base,
             Storage::Overlaid(overlay, log, number) => {
                 if !log.within(*number, sectors.clone()).is_empty() {
                     return Zeros::Unknown;
@@ -124,6 +135,7 @@ impl Disk {
             }
             Storage::Closed(_) | Storage::Breakable(_) => return Zeros::Unknown,
         };
+        let Base::File(window) = base else { return Zeros::Unknown };
         if sectors.end > window.geometry().sectors {
             return Zeros::Unknown;
         }
@@ -135,7 +147,7 @@ impl Disk {
 impl Storage {
     fn device(&self) -> &dyn BlockDevice {
         match self {
-            Self::Itself(window) => window,
+            Self::Itself(base) => base,
             Self::Overlaid(overlay, ..) => &**overlay,
             Self::Closed(closed) => closed,
             Self::Breakable(breakable) => &**breakable,
@@ -144,7 +156,7 @@ impl Storage {
 
     fn device_mut(&mut self) -> &mut dyn BlockDevice {
         match self {
-            Self::Itself(window) => window,
+            Self::Itself(base) => base,
             Self::Overlaid(overlay, ..) => &mut **overlay,
             Self::Closed(closed) => closed,
             Self::Breakable(breakable) => &mut **breakable,
@@ -193,5 +205,44 @@ impl BlockDevice for Disk {
 
     fn abandon(&mut self, tag: Tag) {
         self.0.abandon(tag);
+    }
+}
+
+/// An export's connection.
+impl Disk {
+    fn connection(&mut self) -> Option<&mut Export> {
+        match &mut self.0 {
+            Storage::Itself(base) => base.export(),
+            Storage::Breakable(breakable) => match breakable.inner_mut() {
+                Storage::Itself(base) => base.export(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether it is an export.
+    pub(crate) const fn is_export(&self) -> bool {
+        matches!(&self.0, Storage::Itself(Base::Export(_)))
+    }
+
+    /// Whether its connection has ended, said once. Nothing may be under way.
+    pub(crate) fn has_gone(&mut self, now: Instant) -> bool {
+        match &mut self.0 {
+            Storage::Itself(Base::Export(export)) => export.has_gone(now),
+            // Behind a cache or an overlay something may be under way that nobody has asked for.
+            _ => false,
+        }
+    }
+
+    /// From now on its news are heard through this watch.
+    pub(crate) fn move_to(&mut self, watch: &Watch) -> std::io::Result<()> {
+        self.connection().map_or(Ok(()), |export| export.move_to(watch))
+    }
+
+    /// Goes on over another connection to the same export; see [`Export::reconnect`].
+    pub(crate) fn reconnect(&mut self, fresh: Self, rehearse: bool) -> Result<(), String> {
+        let Storage::Itself(Base::Export(fresh)) = fresh.0 else { return Ok(()) };
+        self.connection().map_or(Ok(()), |export| export.reconnect(*fresh, rehearse))
     }
 }

@@ -5,7 +5,7 @@
 //! [`report`] (in words or as JSON) and returns the [`exit`] code. The libraries never print.
 //!
 //! What verbs share: [`members`] opens files and names them ([`parts`]: a partition of a
-//! disk may be one), [`session`] assembles an array of
+//! disk may be one; [`export`]: so may an export of a server), [`session`] assembles an array of
 //! them, [`run`] drives it until it is quiet, [`stream`] keeps many requests in flight, and
 //! [`undo`] keeps the way back, [`overlay`] keeps writes from the members, and
 //! [`progress`] draws the line everybody knows from `/proc/mdstat`.
@@ -20,6 +20,7 @@ mod disk;
 mod erase;
 mod events;
 mod exit;
+mod export;
 mod json;
 mod knobs;
 mod members;

@@ -1,7 +1,8 @@
 //! Opening devices, in words people can act on.
 //!
 //! The one place where the command meets the operating system's files: opening them for looking or
-//! for writing, asking who holds them, what they carry and whether they read as zeros.
+//! for writing, asking who holds them, what they carry and whether they read as zeros. Exports of NBD
+//! servers are opened beside them ([`export`]).
 
 use std::cell::OnceCell;
 use std::io;
@@ -19,13 +20,17 @@ use holdfast_host::member::{Access, OpenError, Opened, open_members};
 use holdfast_host::pool::{DEFAULT_THREADS, IoPool};
 use holdfast_host::signature::{self, Signature};
 use holdfast_host::uring::Ring;
+use holdfast_host::watch::Watch;
 use holdfast_host::window::Window;
+use holdfast_raid::scan::scan;
 use holdfast_raid::superblock::{Timestamp, Uuid};
 
 use crate::args::IoWord;
 use crate::config::Group;
+use crate::control::{client, place};
 use crate::disk::Disk;
 use crate::exit::Failure;
+use crate::export;
 use crate::parts::{self, Naming, Part, Spec};
 use crate::report::Report;
 use crate::stream::Stream;
@@ -62,7 +67,7 @@ impl World {
     /// Starts the clock and the threads.
     pub(crate) fn new() -> Result<Self, Failure> {
         let failed = |error| Failure::error(format!("cannot start the I/O threads: {error}"));
-        let clock = HostClock::new().map_err(failed)?;
+        let clock = Watch::new().and_then(HostClock::watching).map_err(failed)?;
         let pool = IoPool::new(DEFAULT_THREADS, clock.wakeup()).map_err(failed)?;
         Ok(Self { clock, pool, ring: OnceCell::new() })
     }
@@ -107,6 +112,56 @@ impl World {
         access: Access,
         report: &Report,
     ) -> Result<Vec<Member>, Failure> {
+        let names: Vec<&Path> = named.iter().map(|(path, _)| *path).collect();
+        export::refuse_twins(&names)?;
+        let files: Vec<(&Path, Naming)> =
+            named.iter().copied().filter(|(path, _)| !export::is_one(path)).collect();
+        let mut files = self.open_files(&files, access, report)?.into_iter();
+        let mut members = Vec::with_capacity(names.len());
+        for path in names {
+            members.push(match export::is_one(path) {
+                true => self.open_export(path, access, report)?,
+                false => files.next().expect("every file was opened, in this order"),
+            });
+        }
+        if access != Access::Read {
+            self.refuse_served(&mut members)?;
+        }
+        Ok(members)
+    }
+
+    /// What locks do for files: nobody writes to an export beside the array it is served in.
+    fn refuse_served(&mut self, members: &mut [Member]) -> Result<(), Failure> {
+        if place::arrays().is_empty() {
+            return Ok(());
+        }
+        for Member { path, disk } in members.iter_mut().filter(|member| member.disk.is_export()) {
+            let probe = scan(std::slice::from_mut(disk), &mut self.clock).remove(0);
+            if let Ok(superblock) = probe.superblock {
+                client::refuse_served(path, superblock.set_uuid)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens an export, also one whose array is served: here, that is.
+    pub(crate) fn open_export(
+        &mut self,
+        path: &Path,
+        access: Access,
+        report: &Report,
+    ) -> Result<Member, Failure> {
+        let watch = self.clock.watch().expect("a world's clock has one").clone();
+        let disk = export::open(path, access, &mut self.clock, &watch, report)?;
+        Ok(Member { path: path.to_owned(), disk: Disk::export(disk) })
+    }
+
+    fn open_files(
+        &mut self,
+        named: &[(&Path, Naming)],
+        access: Access,
+        report: &Report,
+    ) -> Result<Vec<Member>, Failure> {
         let specs: Vec<Spec> = named.iter().map(|(path, _)| Spec::of(path)).collect();
         let (bases, index) = distinct(&specs);
         let mut disks = self.open_disks(&bases, access, report)?;
@@ -135,7 +190,7 @@ impl World {
         report: &Report,
     ) -> Result<Vec<Member>, Failure> {
         let spec = Spec::of(path);
-        if spec.number.is_some() {
+        if spec.number.is_some() || export::is_one(path) {
             return self.open(&[path.to_owned()], access, report);
         }
         let mut disks = self.open_disks(&[path], access, report)?;
@@ -321,8 +376,16 @@ pub(crate) fn new_uuid() -> Uuid {
     Uuid(holdfast_host::random::uuid_bytes())
 }
 
-/// The last part of a path: what lists show.
+/// The file that keeps something of a member in a directory of copies.
+pub(crate) fn copy_name(path: &Path) -> String {
+    file_name(path).replace('/', "_")
+}
+
+/// The last part of a path: what lists show. An export's address is shown as it is.
 pub(crate) fn file_name(path: &Path) -> String {
+    if export::is_one(path) {
+        return path.display().to_string();
+    }
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 

@@ -21,6 +21,7 @@ use holdfast_raid::superblock::Minor;
 
 use crate::erase;
 use crate::exit::Failure;
+use crate::export;
 use crate::stream::Stream;
 
 /// How to understand a name without a partition's number.
@@ -42,10 +43,11 @@ pub(crate) struct Spec {
 }
 
 impl Spec {
-    /// `disk.img#2` is partition 2 of `disk.img`, unless there is a file of that name.
+    /// `disk.img#2` is partition 2 of `disk.img`, unless there is a file of that name. Exports have no
+    /// parts here.
     pub(crate) fn of(path: &Path) -> Self {
         let whole = || Self { base: path.to_owned(), number: None };
-        if path.exists() {
+        if path.exists() || export::is_one(path) {
             return whole();
         }
         let parts = path.to_str().and_then(|text| text.rsplit_once('#'));

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use holdfast_core::block::BlockDevice;
 use holdfast_core::size::{Human, SECTOR_BYTES};
+use holdfast_core::time::Clock;
 use holdfast_host::clock::HostClock;
 use holdfast_host::member::Access;
 use holdfast_raid::Assembled;
@@ -25,6 +26,7 @@ use crate::config::{Group, Selector};
 use crate::disk::Disk;
 use crate::events::{Names, Teller};
 use crate::exit::Failure;
+use crate::export;
 use crate::members::{self, Member, World};
 use crate::metadata;
 use crate::overlay::{self, Use};
@@ -286,6 +288,21 @@ impl Session {
         }
     }
 
+    /// Takes members out of service whose connection has ended while nothing was asked of them; whether
+    /// there were any. What is under way is answered by the device, and the engine acts on that.
+    pub(crate) fn drop_the_gone(&mut self) -> bool {
+        let now = self.clock.now();
+        let mut any = false;
+        for member in 0..self.paths.len() {
+            let idle = self.array.outstanding(member) == 0;
+            if idle && self.array.device_mut(member).has_gone(now) {
+                self.array.member_gone(member);
+                any = true;
+            }
+        }
+        any
+    }
+
     /// Stops the array as md would and says what happened on the way.
     pub(crate) fn stop(&mut self, report: &Report) -> Status {
         self.stop_and_tell(report, |_, _| {})
@@ -491,8 +508,11 @@ pub(crate) const fn serves(state: MemberState) -> bool {
     matches!(state, MemberState::InSync | MemberState::Rebuilding)
 }
 
-/// Whether two names lead to one file, however they are written.
+/// Whether two names lead to one file or one export, however they are written.
 pub(crate) fn same_file(one: &Path, other: &Path) -> bool {
+    if export::is_one(one) || export::is_one(other) {
+        return export::is_same(one, other);
+    }
     let resolved = |path: &Path| path.canonicalize().ok();
     resolved(one).is_some() && resolved(one) == resolved(other)
 }

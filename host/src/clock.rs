@@ -2,7 +2,8 @@
 //!
 //! A stack is driven by one thread. Between two turns it sleeps in [`HostClock::wait`] until the
 //! earliest deadline, or until a worker thread rings the [`Wakeup`] because it has posted a
-//! completion. The bell is an eventfd, so that it can also sit in an epoll set beside sockets.
+//! completion. The bell is an eventfd, so that it can also sit in an epoll set beside sockets. A
+//! clock may have a [`Watch`] as well: sockets of devices that make no thread.
 //!
 //! No ring is lost: what was posted before [`Wakeup::signal`] is visible to the driving thread
 //! after the wait that the signal ends, and a signal that arrives while nobody waits ends the next
@@ -20,11 +21,14 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::{Errno, read, write};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::watch::Watch;
+
 /// The operating system's monotonic clock, with its origin at creation.
 #[derive(Debug)]
 pub struct HostClock {
     origin: HostInstant,
     wakeup: Wakeup,
+    watch: Option<Watch>,
 }
 
 impl HostClock {
@@ -32,19 +36,52 @@ impl HostClock {
     ///
     /// Fails only when the process has no file descriptor left for the bell.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { origin: HostInstant::now(), wakeup: Wakeup::new()? })
+        Ok(Self { origin: HostInstant::now(), wakeup: Wakeup::new()?, watch: None })
     }
 
-    /// A clock with the same origin and the same bell, for whoever does things between this one's
-    /// waits on the same thread.
+    /// A clock that starts now, whose waits end when the watch has news, too.
+    pub fn watching(watch: Watch) -> io::Result<Self> {
+        Ok(Self { watch: Some(watch), ..Self::new()? })
+    }
+
+    /// A clock with the same origin, the same bell and the same watch, for whoever does things
+    /// between this one's waits on the same thread.
     #[must_use]
     pub fn sibling(&self) -> Self {
-        Self { origin: self.origin, wakeup: self.wakeup.clone() }
+        Self { origin: self.origin, wakeup: self.wakeup.clone(), watch: self.watch.clone() }
+    }
+
+    /// What else ends its waits.
+    pub const fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
     }
 
     /// The bell that ends this clock's waits.
     pub fn wakeup(&self) -> Wakeup {
         self.wakeup.clone()
+    }
+}
+
+impl HostClock {
+    /// Listens for at most `patience` (for ever with `None`); true if there was something to hear.
+    fn hear(&self, patience: Option<Duration>) -> bool {
+        let Some(watch) = &self.watch else { return self.wakeup.hear(patience) };
+        let bell = &self.wakeup.bell.fd;
+        let mut fds = [PollFd::new(bell, PollFlags::IN), PollFd::new(watch, PollFlags::IN)];
+        match poll(&mut fds, patience.map(timespec).as_ref()) {
+            Ok(0) | Err(Errno::INTR) => false,
+            Ok(_) => {
+                let [rung, news] = fds.map(|fd| !fd.revents().is_empty());
+                if rung {
+                    self.wakeup.clear();
+                }
+                if news {
+                    watch.hear();
+                }
+                true
+            }
+            Err(errno) => panic!("an eventfd and a set of descriptors can be waited for: {errno}"),
+        }
     }
 }
 
@@ -56,7 +93,7 @@ impl Clock for HostClock {
     fn wait(&mut self, until: Option<Instant>) {
         loop {
             let left = until.map(|until| until.since(self.now()));
-            if self.wakeup.hear(left) || left == Some(Duration::ZERO) {
+            if self.hear(left) || left == Some(Duration::ZERO) {
                 return;
             }
         }
@@ -118,12 +155,8 @@ impl Wakeup {
 
     /// Listens for at most `patience` (for ever with `None`); true if the bell rang.
     fn hear(&self, patience: Option<Duration>) -> bool {
-        let timeout = patience.map(|span| Timespec {
-            tv_sec: span.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: span.subsec_nanos().into(),
-        });
         let mut fds = [PollFd::new(&self.bell.fd, PollFlags::IN)];
-        match poll(&mut fds, timeout.as_ref()) {
+        match poll(&mut fds, patience.map(timespec).as_ref()) {
             Ok(0) | Err(Errno::INTR) => false,
             Ok(_) => {
                 self.clear();
@@ -137,6 +170,13 @@ impl Wakeup {
 impl AsFd for Wakeup {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.bell.fd.as_fd()
+    }
+}
+
+fn timespec(span: Duration) -> Timespec {
+    Timespec {
+        tv_sec: span.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: span.subsec_nanos().into(),
     }
 }
 

@@ -10,6 +10,10 @@
 //!   if their lineages meet in one place with overlapping ranges; two partitions of one disk do
 //!   not.
 //!
+//! Exports of NBD servers are known by their addresses alone
+//! ([`Target::is_same_export`](crate::nbd::Target::is_same_export)): what lies behind one only its server
+//! knows.
+//!
 //! A writer locks every file of a lineage ([`lock`](crate::lock)), so that it meets a writer who
 //! came by another name.
 //!

@@ -1,17 +1,18 @@
 //! A set of descriptors that devices wait for, to be slept on by whoever drives them.
 //!
 //! Sockets come and go while an event loop sleeps on other things. A watch is an epoll set of its
-//! own, and readable while any of its descriptors is ready: it sits in the loop's set, or is waited
-//! for by itself. A descriptor that is closed leaves it.
+//! own, and readable while it has news: it sits in the loop's set, or a
+//! [`HostClock`](crate::clock::HostClock) waits for it. A descriptor that is closed leaves it.
+//!
+//! News are told once. After [`Watch::hear`] a descriptor is news again when something more has
+//! happened to it, so devices move all that can be moved when they are polled, and one that nobody
+//! polls for a while (an idle member whose server is gone) does not keep the loop awake.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use holdfast_core::time::{Clock, Instant};
-use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
-
-use crate::clock::{HostClock, Wakeup};
+use rustix::event::{Timespec, epoll};
 
 /// The set. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -26,7 +27,7 @@ impl Watch {
     }
 
     fn flags(room: bool) -> epoll::EventFlags {
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
         if room { flags | epoll::EventFlags::OUT } else { flags }
     }
 
@@ -41,6 +42,20 @@ impl Watch {
         let data = epoll::EventData::new_u64(0);
         Ok(epoll::modify(&*self.set, fd, data, Self::flags(room))?)
     }
+
+    /// Hears all news so far. Look at the devices *after* this call, not before.
+    pub fn hear(&self) {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut events = Vec::with_capacity(64);
+        loop {
+            let room = rustix::buffer::spare_capacity(&mut events);
+            // What is left after an error is heard the next time.
+            match epoll::wait(&*self.set, room, Some(&at_once)) {
+                Ok(64) => events.clear(),
+                _ => return,
+            }
+        }
+    }
 }
 
 impl AsFd for Watch {
@@ -49,44 +64,39 @@ impl AsFd for Watch {
     }
 }
 
-/// The operating system's clock, whose waits end when a watch or a bell has news.
-#[derive(Debug)]
-pub struct WatchClock {
-    clock: HostClock,
-    bell: Wakeup,
-    watch: Watch,
-}
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
 
-impl WatchClock {
-    /// A clock that starts now.
-    pub fn new(watch: Watch) -> io::Result<Self> {
-        let clock = HostClock::new()?;
-        let bell = clock.wakeup();
-        Ok(Self { clock, bell, watch })
+    use holdfast_core::time::{Clock, Duration};
+
+    use super::*;
+    use crate::clock::HostClock;
+
+    /// Whether a wait ends before its time.
+    fn has_news(clock: &mut HostClock) -> bool {
+        let until = clock.now() + Duration::from_millis(20);
+        clock.wait(Some(until));
+        clock.now() < until
     }
 
-    /// The bell that ends its waits.
-    pub fn wakeup(&self) -> Wakeup {
-        self.bell.clone()
-    }
-}
-
-impl Clock for WatchClock {
-    fn now(&mut self) -> Instant {
-        self.clock.now()
-    }
-
-    fn wait(&mut self, until: Option<Instant>) {
-        let now = self.now();
-        let timeout = until.map(|until| until.since(now)).map(|span| Timespec {
-            tv_sec: span.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: span.subsec_nanos().into(),
-        });
-        let mut fds =
-            [PollFd::new(&self.watch, PollFlags::IN), PollFd::new(&self.bell, PollFlags::IN)];
-        // An interrupted wait is a short one.
-        if poll(&mut fds, timeout.as_ref()).is_ok() && !fds[1].revents().is_empty() {
-            self.bell.clear();
-        }
+    #[test]
+    fn news_end_a_wait_once_and_an_end_that_nobody_looks_at_is_told_once() {
+        let watch = Watch::new().unwrap();
+        let mut clock = HostClock::watching(watch.clone()).unwrap();
+        let (mut far, near) = UnixStream::pair().unwrap();
+        watch.add(&near, false).unwrap();
+        assert!(!has_news(&mut clock), "nothing has come");
+        far.write_all(b"x").unwrap();
+        assert!(has_news(&mut clock));
+        assert!(!has_news(&mut clock), "told already, though nobody has read it");
+        far.write_all(b"y").unwrap();
+        assert!(has_news(&mut clock), "more has come");
+        drop(far);
+        assert!(has_news(&mut clock), "an end is news");
+        assert!(!has_news(&mut clock));
+        clock.wakeup().signal();
+        assert!(has_news(&mut clock), "the bell is heard beside it");
     }
 }

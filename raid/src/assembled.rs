@@ -85,6 +85,11 @@ impl<D: BlockDevice, X: Defects> Assembled<D, X> {
         self.array.fail_member(self.now, member)
     }
 
+    /// See [`Array::member_gone`].
+    pub fn member_gone(&mut self, member: usize) {
+        self.array.member_gone(self.now, member);
+    }
+
     /// See [`Array::remove_member`].
     pub fn remove_member(&mut self, member: usize) -> Result<(), Refusal> {
         self.array.remove_member(self.now, member)

@@ -164,6 +164,8 @@ pub enum FailReason {
     /// Some of what it was to be filled with is nowhere to be had, and its bad-block log has no room
     /// to say so, or it has none.
     Unlisted,
+    /// Its device is known to be gone, though nothing was asked of it.
+    Gone,
 }
 
 impl std::fmt::Display for FailReason {
@@ -175,6 +177,7 @@ impl std::fmt::Display for FailReason {
             Self::Flush(fault) => write!(f, "flush failed: {fault}"),
             Self::Metadata(fault) => write!(f, "metadata could not be written: {fault}"),
             Self::TooManyReadErrors => f.write_str("too many read errors"),
+            Self::Gone => f.write_str("device is gone"),
             Self::Deadline => f.write_str("write not answered by its deadline"),
             Self::Unlisted => f.write_str(
                 "some of its data is nowhere to be had, which its log of bad blocks cannot take",

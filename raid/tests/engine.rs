@@ -3,13 +3,13 @@
 
 mod common;
 
-use common::{New, open, open_with, settle, stop};
+use common::{Array, New, open, open_with, settle, stop};
 use holdfast_core::block::{Fault, MemDisk, conformance};
 use holdfast_core::rng::Rng;
 use holdfast_core::time::StepClock;
 use holdfast_raid::status::MemberState;
 use holdfast_raid::superblock::{Resync, Role};
-use holdfast_raid::{Action, AssembleError, Config, Event, Level, Options};
+use holdfast_raid::{Action, AssembleError, Config, Event, FailReason, Level, Options};
 
 fn every_level() -> Vec<New> {
     use Level::{Linear, Raid0, Raid1, Raid4, Raid5, Raid6, Raid10};
@@ -41,7 +41,7 @@ fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     data
 }
 
-fn read_all(array: &mut common::Array) -> Vec<u8> {
+fn read_all(array: &mut Array) -> Vec<u8> {
     let mut bytes = vec![0; array.size() as usize];
     array.read_at(0, &mut bytes).expect("all of it can be read");
     bytes
@@ -193,6 +193,31 @@ fn beyond_tolerance_the_answer_is_an_error_and_never_invented_data() {
     disks.truncate(1);
     assert!(matches!(open(disks), Err(AssembleError::TooFewMembers { .. })));
     let _ = Fault::Gone;
+}
+
+#[test]
+fn a_device_that_is_known_to_be_gone_is_out_without_being_asked() {
+    let gone = |array: &mut Array, member| {
+        array.device_mut().member_gone(member);
+        settle(array);
+        array.device_mut().take_events()
+    };
+    let mut array = New { spares: vec![8192], ..New::of(Level::Raid5, 3) }.start();
+    let data = noise(1, 65536);
+    array.write_at(0, &data).unwrap();
+    let reason = FailReason::Gone;
+    let events = gone(&mut array, 3);
+    assert_eq!(events, [Event::MemberFailed { member: 3, slot: None, reason }], "a spare");
+    let events = gone(&mut array, 0);
+    assert_eq!(events, [Event::MemberFailed { member: 0, slot: Some(0), reason }]);
+    assert_eq!(gone(&mut array, 0), [], "it is known");
+    let mut bytes = vec![0; data.len()];
+    array.read_at(0, &mut bytes).unwrap();
+    assert_eq!(bytes, data);
+    // One that cannot be spared counts as lost, and nothing more is written.
+    let events = gone(&mut array, 1);
+    assert_eq!(events, [Event::MemberLost { member: 1, slot: 1, reason }, Event::Broken]);
+    assert!(array.write_at(0, &data).is_err());
 }
 
 #[test]

@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::config::Dump;
 use crate::disk::Disk;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::members::{World, file_name, now};
+use crate::members::{World, copy_name, now};
 use crate::metadata;
 use crate::overlay::{cannot, refused};
 use crate::parts::Naming;
@@ -119,7 +119,7 @@ fn into_directory(
     }
     let mut members = Vec::new();
     for ((name, disk), probe) in names.iter().zip(disks).zip(probes) {
-        let path = target.join(file_name(name));
+        let path = target.join(copy_name(name));
         // Never over a member, nor over an earlier copy.
         let file = File::create_new(&path).map_err(failed(&path))?;
         file.set_len(disk.geometry().sectors * SECTOR_BYTES).map_err(failed(&path))?;

@@ -20,6 +20,7 @@ use serde::Serialize;
 use super::read::{Sink, is_twin};
 use crate::config::{self, Stream as End};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::export;
 use crate::members::{World, file_name, open_failure};
 use crate::progress::Progress;
 use crate::report::Report;
@@ -125,6 +126,7 @@ pub(super) fn run(config: &config::Search, report: &Report) -> Outcome {
 
 /// Maps every member, none of them twice.
 fn open(members: &[PathBuf]) -> Result<Vec<Image>, Failure> {
+    export::refuse(members, "recover search")?;
     let paths: Vec<&Path> = members.iter().map(PathBuf::as_path).collect();
     World::new()?.open_raw(&paths, Access::Read).map_err(open_failure)?;
     members.iter().map(|path| Image::open(path).map_err(open_failure)).collect()

@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::config::Restore;
 use crate::disk::Disk;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::members::{World, file_name};
+use crate::members::{World, copy_name, file_name};
 use crate::metadata;
 use crate::overlay::{self, Use, refused};
 use crate::report::{Report, confirm};
@@ -196,7 +196,7 @@ fn from_directory(
         return Err(Failure::usage(format!("{directory} is a directory: name the members")));
     }
     let copy = |path: &PathBuf| {
-        let file = config.source.join(file_name(path));
+        let file = config.source.join(copy_name(path));
         let literal = std::slice::from_ref(&file);
         let opened = world.open(literal, Access::Read, report)?;
         let mut disks: Vec<Disk> = opened.into_iter().map(|member| member.disk).collect();

@@ -1,7 +1,12 @@
 //! The asking side: finding who serves an array, and having a verb carried out there.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use holdfast_host::member::Access;
+use holdfast_raid::scan::scan;
+use holdfast_raid::superblock::Uuid;
 
 use super::call::Call;
 use super::place;
@@ -9,9 +14,10 @@ use super::protocol::{Change, Newcomer, Request, Scope};
 use super::reply::Reply;
 use crate::config::{Add, Caution, Group, Job, MemberChange, Replace, Selector};
 use crate::exit::{Failure, Outcome};
-use crate::members;
+use crate::export::{self, absolute};
+use crate::members::{self, World};
+use crate::parts::Naming;
 use crate::report::{Report, confirm};
-use crate::session::{Purpose, Session};
 
 /// How long a server is asked for its name that does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -98,17 +104,54 @@ pub(crate) fn spelt(selector: &Selector) -> String {
     }
 }
 
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+/// Whoever serves the array these members make, if somebody holds one of them. Where none is held and
+/// some are exports, those tell which array it is: nobody knows who else is connected to them.
+pub(crate) fn serving(group: &Group) -> Option<Call> {
+    let (exports, files): (Vec<&PathBuf>, Vec<&PathBuf>) =
+        group.members.iter().partition(|path| export::is_one(path));
+    let held = files.into_iter().filter(|path| members::held(path).is_some());
+    if place::arrays().is_empty() {
+        return None;
+    }
+    let directory = place::directory().ok()?;
+    let set = the_array(held, group).or_else(|| the_array(exports.into_iter(), group))?;
+    Call::connect(&directory.join(place::name_of(set))).ok()
 }
 
-/// Whoever serves the array these members make, if somebody holds one of them.
-pub(crate) fn serving(group: &Group) -> Option<Call> {
-    group.members.iter().find_map(|path| members::held(path))?;
-    let directory = place::directory().ok()?;
-    // Only to learn its name; what there is to say of it says the server.
-    let session = Session::open(group, Purpose::Look, &Report::keeping()).ok()?;
-    Call::connect(&directory.join(place::name_of(session.status().uuid))).ok()
+/// Refuses to write to an export that is a member of an array served here. A file would be locked.
+pub(crate) fn refuse_served(member: &Path, set: Uuid) -> Result<(), Failure> {
+    let socket = place::directory().map(|directory| directory.join(place::name_of(set)));
+    match socket.and_then(|socket| Call::connect(&socket).map(|_| socket)) {
+        Err(_) => Ok(()),
+        Ok(socket) => Err(Failure::error(format!(
+            "{}: its array is being served: {} answers; nothing was written",
+            member.display(),
+            socket.display()
+        ))
+        .hint("write to it where it is served, or holdfast stop ends that first")),
+    }
+}
+
+/// The array these are members of, if they are of one. Members that cannot be opened are passed over:
+/// whoever serves the array knows best what has become of them.
+fn the_array<'a>(members: impl Iterator<Item = &'a PathBuf>, group: &Group) -> Option<Uuid> {
+    let mut world = World::new().ok()?;
+    let mut sets = BTreeSet::new();
+    for path in members {
+        let named = [(path.as_path(), Naming::Member)];
+        let Ok(mut opened) = world.open_named(&named, Access::Read, &Report::keeping()) else {
+            continue;
+        };
+        let mut disks: Vec<_> = opened.iter_mut().map(|member| &mut member.disk).collect();
+        let probes = scan(&mut disks, &mut world.clock);
+        sets.extend(probes.into_iter().filter_map(|probe| Some(probe.superblock.ok()?.set_uuid)));
+        if export::is_one(path) && !sets.is_empty() {
+            // The next one may be a server that lets people wait.
+            break;
+        }
+    }
+    sets.retain(|set| group.set.is_none_or(|meant| meant == *set));
+    sets.pop_first().filter(|_| sets.is_empty())
 }
 
 /// Whoever serves the array that is meant: by a member's path, its UUID or its name; the only one,
@@ -142,8 +185,7 @@ fn is_called(client: &mut Call, word: &str) -> bool {
     let answer = client.ask(&Request::Detail {}).and_then(|()| client.reply());
     client.wait_at_most(None);
     let Ok(Ok(detail)) = answer.map(Reply::value) else { return false };
-    let path = Path::new(word);
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let absolute = absolute(Path::new(word));
     let is_member = |member: &serde_json::Value| {
         member["path"]
             .as_str()

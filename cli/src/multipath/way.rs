@@ -50,7 +50,7 @@ pub(crate) fn open(
     watch: &Watch,
     pool: &IoPool,
 ) -> Result<(PathSpec, Way), Failure> {
-    if word.starts_with("nbd:") || word.starts_with("nbd+") {
+    if Target::is_meant_by(word) {
         let target = Target::parse(word).map_err(|error| Failure::usage(error.to_string()))?;
         Ok((
             nbd_spec(word, &target, program),

@@ -2,29 +2,25 @@
 
 use std::time::Duration;
 
-use holdfast_core::block::{BlockDevice, Blocking};
-use holdfast_core::time::Clock;
-use holdfast_host::nbd::client::{Condition, NbdDisk, Target};
-use holdfast_host::watch::{Watch, WatchClock};
+use holdfast_core::block::Blocking;
+use holdfast_host::clock::HostClock;
+use holdfast_host::nbd::client::{NbdDisk, Target};
+use holdfast_host::watch::Watch;
 
 /// A connection.
-pub(crate) type Client = Blocking<NbdDisk, WatchClock>;
+pub(crate) type Client = Blocking<NbdDisk, HostClock>;
 
-/// A connection to a server.
-pub(crate) fn client(uri: &str) -> Client {
+/// A connection to a server, or why there is none.
+pub(crate) fn connect(uri: &str) -> Result<Client, String> {
     let watch = Watch::new().expect("a set");
-    let mut clock = WatchClock::new(watch.clone()).expect("a clock");
-    let mut disk = NbdDisk::new(Target::parse(uri).expect("a URI"), watch);
-    disk.connect();
-    let mut none = Vec::new();
-    let until = clock.now() + Duration::from_secs(20);
-    loop {
-        let now = clock.now();
-        disk.poll(now, &mut none);
-        match disk.condition() {
-            Condition::Up => return Blocking::new(disk, clock),
-            Condition::Pending if now < until => clock.wait(Some(until)),
-            other => panic!("{uri}: {other:?}"),
-        }
-    }
+    let mut clock = HostClock::watching(watch.clone()).expect("a clock");
+    let target = Target::parse(uri).expect("an address");
+    let disk = NbdDisk::open(target, &mut clock, &watch, Duration::from_secs(20))?;
+    Ok(Blocking::new(disk, clock))
+}
+
+/// A connection to a server that is there.
+#[track_caller]
+pub(crate) fn client(uri: &str) -> Client {
+    connect(uri).unwrap_or_else(|why| panic!("{uri}: {why}"))
 }

@@ -5,8 +5,8 @@
 //!
 //! # Sessions and what is left of them
 //!
-//! Connections are numbered. When one ends, what was under way is answered, by [`Fault::Gone`](holdfast_core::block::Fault::Gone) if
-//! not a byte of it had left and by [`Fault::Transport`](holdfast_core::block::Fault::Transport) if nothing is known. A closed socket proves
+//! Connections are numbered. When one ends, what was under way is answered, by [`Fault::Gone`] if
+//! not a byte of it had left and by [`Fault::Transport`] if nothing is known. A closed socket proves
 //! nothing: the server may have read a write and carry it out later. What proves that nothing of a
 //! session can land any more is
 //!
@@ -17,152 +17,20 @@
 //! - a proof from outside ([`NbdDisk::prove`]).
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::{fmt, str};
 
-use holdfast_core::block::{BlockDevice, Completions, Geometry, Request};
-use holdfast_core::time::{Duration, Instant};
+use holdfast_core::block::{BlockDevice, Completion, Completions, Fault, Geometry, Op, Request};
+use holdfast_core::time::{Clock, Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::client_session::{ClientSession, Ended, Offered};
+pub use super::target::{BadUri, Fencing, Place, Target};
 use crate::watch::Watch;
-
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A socket in the file system.
-    Unix(PathBuf),
-    /// An address and a port.
-    Tcp(SocketAddr),
-}
-
-/// What proves that nothing of a lost connection can land any more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fencing {
-    /// The death of the serving process, where the kernel names it.
-    #[default]
-    OnExit,
-    /// The end of the connection, for a server that is known to drop what it has not begun.
-    OnClose,
-    /// Nothing: a server that forks, for one.
-    Never,
-}
-
-/// A server and an export.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Where it listens.
-    pub place: Place,
-    /// The export's name.
-    pub export: String,
-    /// What fences it.
-    pub fencing: Fencing,
-    /// An identity its user vouches for.
-    pub wwid: Option<String>,
-    /// Whether its user vouches that a flush by any path to this disk covers it.
-    pub shared_cache: bool,
-}
-
-/// Why a word names no server.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{uri:?}: {what}")]
-pub struct BadUri {
-    uri: String,
-    what: &'static str,
-}
-
-/// The port of NBD.
-const PORT: u16 = 10809;
-
-impl Target {
-    /// Reads `nbd+unix:///EXPORT?socket=PATH` or `nbd://ADDRESS[:PORT]/EXPORT`.
-    ///
-    /// Further parameters: `fence=exit|close|never`, `wwid=TEXT`, `cache=shared|own`. Addresses are
-    /// numbers or `localhost`: names would have to be looked up, which blocks.
-    pub fn parse(uri: &str) -> Result<Self, BadUri> {
-        let bad = |what| BadUri { uri: uri.to_owned(), what };
-        let (scheme, rest) = uri
-            .split_once("://")
-            .ok_or_else(|| bad("write nbd+unix:///?socket=PATH or nbd://HOST:PORT"))?;
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (host, export) = rest.split_once('/').unwrap_or((rest, ""));
-        let mut target = Self {
-            place: Place::Unix(PathBuf::new()),
-            export: unescape(export),
-            fencing: Fencing::default(),
-            wwid: None,
-            shared_cache: false,
-        };
-        let mut socket = None;
-        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            match (name, value) {
-                ("socket", path) => socket = Some(PathBuf::from(unescape(path))),
-                ("wwid", wwid) => target.wwid = Some(unescape(wwid)),
-                ("fence", "exit") => target.fencing = Fencing::OnExit,
-                ("fence", "close") => target.fencing = Fencing::OnClose,
-                ("fence", "never") => target.fencing = Fencing::Never,
-                ("cache", "shared") => target.shared_cache = true,
-                ("cache", "own") => target.shared_cache = false,
-                _ => {
-                    return Err(bad(
-                        "parameters are socket, wwid, fence=exit|close|never, cache=shared|own",
-                    ));
-                }
-            }
-        }
-        target.place = match scheme {
-            "nbd+unix" => Place::Unix(socket.ok_or_else(|| bad("socket=PATH is missing"))?),
-            "nbd" => Place::Tcp(address(host).ok_or_else(|| bad("the host is no address"))?),
-            _ => return Err(bad("the schemes are nbd and nbd+unix")),
-        };
-        Ok(target)
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Unix(path) => write!(f, "nbd+unix:///{}?socket={}", self.export, path.display()),
-            Place::Tcp(address) => write!(f, "nbd://{address}/{}", self.export),
-        }
-    }
-}
-
-fn address(host: &str) -> Option<SocketAddr> {
-    let host = host.replace("localhost", "127.0.0.1");
-    let with_port = || format!("{host}:{PORT}").parse().ok();
-    host.parse().ok().or_else(with_port)
-}
-
-/// Undoes `%41`.
-fn unescape(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let code = (first == b'%')
-            .then(|| tail.get(..2).and_then(|hex| str::from_utf8(hex).ok()))
-            .flatten()
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match code {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
 
 #[derive(Debug)]
 enum Socket {
@@ -237,6 +105,10 @@ pub struct NbdDisk {
     /// The process that serves the present connection.
     peer: Option<OwnedFd>,
     servers: Vec<Server>,
+    /// The last session that ended with a write of which nobody knows what became.
+    unsettled: u64,
+    /// Whoever has it only looks.
+    read_only: bool,
     finished: Completions,
 }
 
@@ -259,8 +131,75 @@ impl NbdDisk {
             fenced: 0,
             peer: None,
             servers: Vec::new(),
+            unsettled: 0,
+            read_only: false,
             finished: Vec::new(),
         }
+    }
+
+    /// Makes a connection and waits for it, but not for longer than this.
+    ///
+    /// # Errors
+    /// Why there is none, as the end of a sentence.
+    pub fn open(
+        target: Target,
+        clock: &mut impl Clock,
+        watch: &Watch,
+        within: Duration,
+    ) -> Result<Self, String> {
+        let mut disk = Self::new(target, watch.clone());
+        disk.connect();
+        let until = clock.now() + within;
+        loop {
+            let now = clock.now();
+            disk.poll(now, &mut Vec::new());
+            match disk.condition() {
+                Condition::Up => return Ok(disk),
+                Condition::Down(why) => return Err(why),
+                Condition::Pending if now >= until => {
+                    return Err(format!("no answer within {} s", within.as_secs()));
+                }
+                Condition::Pending => clock.wait(Some(until)),
+            }
+        }
+    }
+
+    /// The same device for somebody who only looks: it takes no writes.
+    #[must_use]
+    pub fn for_looking(self) -> Self {
+        Self { read_only: true, ..self }
+    }
+
+    /// From now on another set has its sockets, and whoever sleeps on that polls it.
+    pub fn move_to(&mut self, watch: &Watch) -> io::Result<()> {
+        if let Some(connection) = &self.connection {
+            watch.add(&connection.socket, connection.wants_room)?;
+        }
+        for process in self.servers.iter().filter_map(|server| server.process.as_ref()) {
+            watch.add(process, false)?;
+        }
+        self.watch = watch.clone();
+        Ok(())
+    }
+
+    /// Whether every write of the sessions that are over has been answered, or cannot land any more.
+    pub const fn is_settled(&self) -> bool {
+        self.unsettled <= self.fenced
+    }
+
+    /// Goes on over the connection of another device of the same export, if it has none itself.
+    pub fn take_over(&mut self, other: Self) -> io::Result<()> {
+        let Self { target, connection, offered, peer, .. } = other;
+        let Some(connection) = connection.filter(|_| self.connection.is_none()) else {
+            return Ok(());
+        };
+        self.watch.add(&connection.socket, connection.wants_room)?;
+        self.target = target;
+        self.connection = Some(connection);
+        self.offered = offered;
+        self.peer = peer;
+        self.session += 1;
+        Ok(())
     }
 
     /// What it is a device of.
@@ -326,12 +265,22 @@ impl NbdDisk {
         }
     }
 
+    /// Takes the answers that have come.
+    fn collect(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        let before = self.finished.len();
+        connection.session.finished(&mut self.finished);
+        if self.finished[before..].iter().any(is_unsettled_write) {
+            self.unsettled = self.session;
+        }
+    }
+
     /// Takes down a connection that is over.
     fn reap(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         let Some(why) = connection.session.ended() else { return };
         self.lost = why.to_string();
-        connection.session.finished(&mut self.finished);
+        self.collect();
         self.connection = None;
         let peer = self.peer.take();
         match (self.target.fencing, peer) {
@@ -366,8 +315,8 @@ impl Connection {
             match is_connected(&self.socket) {
                 Ok(true) => self.connecting = false,
                 Ok(false) => return,
-                Err(_) => {
-                    self.session.end(Ended::HungUp);
+                Err(error) => {
+                    self.session.end(Ended::Unreachable(error.to_string()));
                     return;
                 }
             }
@@ -410,14 +359,21 @@ impl Connection {
 
 impl BlockDevice for NbdDisk {
     fn geometry(&self) -> Geometry {
-        self.offered.map_or(Geometry::new(0), Offered::geometry)
+        let offered = self.offered.map_or(Geometry::new(0), Offered::geometry);
+        Geometry { read_only: offered.read_only || self.read_only, ..offered }
     }
 
     fn submit(&mut self, request: Request) -> Result<(), Request> {
+        if self.read_only
+            && let Err(fault) = self.geometry().check(&request)
+        {
+            self.finished.push(request.complete(Err(fault)));
+            return Ok(());
+        }
         match &mut self.connection {
             Some(connection) => connection.session.submit(request),
             None => {
-                self.finished.push(request.complete(Err(holdfast_core::block::Fault::Gone)));
+                self.finished.push(request.complete(Err(Fault::Gone)));
                 Ok(())
             }
         }
@@ -426,11 +382,11 @@ impl BlockDevice for NbdDisk {
     fn poll(&mut self, _now: Instant, finished: &mut Completions) {
         if let Some(connection) = &mut self.connection {
             connection.move_bytes(&self.watch);
-            connection.session.finished(&mut self.finished);
             if let Some(offered) = connection.session.offered() {
                 self.offered = Some(offered);
             }
         }
+        self.collect();
         self.reap();
         self.look_for_the_dead();
         finished.append(&mut self.finished);
@@ -440,6 +396,12 @@ impl BlockDevice for NbdDisk {
         // News come from the set; answers given without the server are there already.
         (!self.finished.is_empty()).then_some(Instant::ZERO)
     }
+}
+
+/// Whether this is a write that may have landed, or may land yet.
+fn is_unsettled_write(done: &Completion) -> bool {
+    let changes = !matches!(done.op, Op::Read(_) | Op::Flush);
+    changes && done.result == Err(Fault::Transport)
 }
 
 /// A socket that is connected, or on its way to be.
@@ -467,6 +429,8 @@ fn connect(place: &Place) -> io::Result<(Socket, bool)> {
             sockopt::set_socket_keepalive(&stream, true)?;
             sockopt::set_tcp_keepidle(&stream, PATIENCE)?;
             sockopt::set_tcp_keepintvl(&stream, PATIENCE / 5)?;
+            // So is one that vanished with something under way.
+            sockopt::set_tcp_user_timeout(&stream, 3 * PATIENCE.as_millis() as u32)?;
             Ok((Socket::Tcp(stream), pending))
         }
     }

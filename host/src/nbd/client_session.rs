@@ -72,6 +72,9 @@ pub enum Ended {
     /// The server hung up.
     #[error("the server hung up")]
     HungUp,
+    /// There is no way to the server.
+    #[error("it cannot be reached: {0}")]
+    Unreachable(String),
     /// The server does not have this export.
     #[error("no export {name:?}: {text}")]
     NoExport {

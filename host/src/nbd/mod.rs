@@ -5,8 +5,8 @@
 //! - [`session`] is one client's conversation, a core without I/O: bytes in, asks out, answers in,
 //!   bytes out;
 //! - [`server`] owns the sockets and carries asks to the device and answers home;
-//! - [`client`] is the other end: a server's export as a device, and [`client_session`] its side of
-//!   the conversation, without I/O.
+//! - [`client`] is the other end: a server's export as a device, [`target`] its address, and
+//!   [`client_session`] its side of the conversation, without I/O.
 //!
 //! Offered are the fixed newstyle handshake with `GO`, `INFO` and `LIST`, structured replies,
 //! extended headers, block sizes, flush, FUA, trim, write-zeroes, cache and block status. TLS is
@@ -19,6 +19,7 @@ pub mod export;
 mod negotiation;
 pub mod server;
 pub mod session;
+pub mod target;
 mod transmission;
 pub mod wire;
 

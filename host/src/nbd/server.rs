@@ -69,6 +69,8 @@ pub struct Server {
     limits: Limits,
     epoll: OwnedFd,
     bell: Wakeup,
+    /// What the device waits for beside its helpers.
+    watch: Option<Watch>,
     listeners: Vec<Listener>,
     clients: Slab<Client>,
     /// Asks of clients, known to the device by their key.
@@ -114,6 +116,7 @@ impl Server {
             limits,
             epoll,
             bell,
+            watch: None,
             listeners: Vec::new(),
             clients: Slab::new(),
             asked: Slab::new(),
@@ -127,7 +130,9 @@ impl Server {
     /// Wakes for whatever the device waits for, too.
     pub fn watch(&mut self, watch: &Watch) -> io::Result<()> {
         let event = epoll::EventData::new_u64(WATCH);
-        Ok(epoll::add(&self.epoll, watch, event, epoll::EventFlags::IN)?)
+        epoll::add(&self.epoll, watch, event, epoll::EventFlags::IN)?;
+        self.watch = Some(watch.clone());
+        Ok(())
     }
 
     /// Listens at an address; the address, with the port the system chose if it was 0.
@@ -235,6 +240,7 @@ impl Server {
             self.bell.clear();
         } else if about == WATCH {
             // The device looks for itself when it is polled.
+            self.watch.iter().for_each(Watch::hear);
         } else if about & CLIENT == 0 {
             self.accept(about as usize, now);
         } else if let Some(client) = self.clients.get_mut(Key::from_bits(about & !CLIENT)) {

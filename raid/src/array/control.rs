@@ -160,6 +160,18 @@ impl<X: Defects> Array<X> {
         Err(Refusal::CannotSpare { slot: slot.unwrap_or(0) })
     }
 
+    /// Takes a member out of service whose device is known to be gone, though nothing was asked of
+    /// it. One that the array cannot do without counts as lost.
+    pub fn member_gone(&mut self, now: Instant, member: usize) {
+        self.advance(now);
+        let takes_part = |device: &Member| {
+            !matches!(device.state, State::Stale { .. } | State::Foreign | State::Faulty { .. })
+        };
+        if self.check_running().is_ok() && self.members.get(member).is_some_and(takes_part) {
+            self.fail(member, FailReason::Gone);
+        }
+    }
+
     /// Forgets a faulty member or a spare: its number in the role table becomes free.
     ///
     /// The device's own superblock is left as it is.

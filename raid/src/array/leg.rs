@@ -433,10 +433,11 @@ impl<X: Defects> Array<X> {
 
     fn cannot_spare(&mut self, member: usize, slot: u32, reason: FailReason) {
         use FailReason::{
-            Deadline, Flush, Metadata, Read, Requested, TooManyReadErrors, Unlisted, Write,
+            Deadline, Flush, Gone, Metadata, Read, Requested, TooManyReadErrors, Unlisted, Write,
         };
         let gone = match reason {
             Requested | TooManyReadErrors | Deadline | Unlisted => false,
+            Gone => true,
             Write(fault) | Read(fault) | Flush(fault) | Metadata(fault) => {
                 matches!(fault, Fault::Gone | Fault::Transport | Fault::Timeout)
             }

@@ -51,6 +51,11 @@ impl<D: BlockDevice> Breakable<D> {
         self.device.inner().inner().inner()
     }
 
+    /// The device beneath.
+    pub const fn inner_mut(&mut self) -> &mut D {
+        self.device.inner_mut().inner_mut().inner_mut()
+    }
+
     /// What was done to requests so far.
     pub const fn tally(&self) -> Tally {
         self.device.tally()

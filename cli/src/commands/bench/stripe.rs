@@ -21,6 +21,7 @@ use super::write_out;
 use crate::config::Stream;
 use crate::config::bench::{Ground, Stripe};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::export;
 use crate::members::{self, World};
 use crate::report::{Report, confirm};
 use crate::row;
@@ -65,6 +66,7 @@ pub(super) fn run(config: &Stripe, report: &Report) -> Outcome {
             (by(told, uring), result)
         }
         Ground::Members { paths, force, yes } => {
+            export::refuse(paths, "bench stripe")?;
             let uring = members::uring_or_note(report);
             refuse_the_precious(paths, *force, report)?;
             let question = format!("Overwrite what these {} members hold?", paths.len());

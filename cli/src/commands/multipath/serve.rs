@@ -10,10 +10,11 @@ use std::time::Duration;
 use holdfast_core::block::{BlockDevice, Completions, Geometry, Request, Tag};
 use holdfast_core::size::{Human, SECTOR_BYTES};
 use holdfast_core::time::{Clock, Instant};
+use holdfast_host::clock::HostClock;
 use holdfast_host::nbd::session::Limits;
 use holdfast_host::nbd::{Address, Context, Export, Extent, Offer, Server};
 use holdfast_host::pool::{DEFAULT_THREADS, IoPool};
-use holdfast_host::watch::{Watch, WatchClock};
+use holdfast_host::watch::Watch;
 use holdfast_multipath::config::{Config, Disk, Knobs};
 use holdfast_multipath::map::Status;
 use holdfast_multipath::path::PathSpec;
@@ -49,7 +50,7 @@ struct Running {
     knobs: Knobs,
     names: Names,
     specs: Vec<PathSpec>,
-    clock: WatchClock,
+    clock: HostClock,
     news: Vec<Told>,
     /// Those who want to be told what happens.
     followers: Vec<Caller>,
@@ -69,7 +70,7 @@ pub(super) fn run(args: &MultipathServeArgs, report: &Report) -> Outcome {
     check_addresses(args)?;
     let cannot = |what: &str, error: std::io::Error| Failure::error(format!("{what}: {error}"));
     let watch = Watch::new().map_err(|error| cannot("cannot wait for paths", error))?;
-    let clock = WatchClock::new(watch.clone()).map_err(|error| cannot("no clock", error))?;
+    let clock = HostClock::watching(watch.clone()).map_err(|error| cannot("no clock", error))?;
     let mut signals = Signals::listen(clock.wakeup())
         .map_err(|error| cannot("cannot listen for signals", error))?;
     let mut running = start(args, &watch, clock, report)?;
@@ -137,7 +138,7 @@ fn check_addresses(args: &MultipathServeArgs) -> Result<(), Failure> {
 fn start(
     args: &MultipathServeArgs,
     watch: &Watch,
-    mut clock: WatchClock,
+    mut clock: HostClock,
     report: &Report,
 ) -> Result<Running, Failure> {
     let text = match &args.config {
@@ -187,7 +188,7 @@ fn start(
 }
 
 /// Waits for the first path that can say how large the disk is, and a moment for the others.
-fn first_shape(ways: &mut [(PathSpec, Way)], clock: &mut WatchClock) -> Result<Geometry, Failure> {
+fn first_shape(ways: &mut [(PathSpec, Way)], clock: &mut HostClock) -> Result<Geometry, Failure> {
     let until = clock.now() + FIRST_CONNECTIONS;
     ways.iter_mut().for_each(|(_, way)| way.connect());
     let mut none = Vec::new();

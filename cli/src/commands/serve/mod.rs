@@ -173,6 +173,11 @@ fn open(
         .map_err(|error| Failure::error(format!("cannot listen for signals: {error}")))?;
     let mut server = Server::new(export.clone(), Limits::default(), bell.clone())
         .map_err(|error| Failure::error(format!("cannot serve: {error}")))?;
+    if let Some(watch) = session.clock.watch() {
+        server
+            .watch(watch)
+            .map_err(|error| Failure::error(format!("cannot wait for members: {error}")))?;
+    }
     let listen = |address: &Address| match server.listen(address) {
         Ok(bound) => Ok(bound.to_string()),
         Err(error) => Err(Failure::error(format!("--nbd {address}: {error}"))),
@@ -281,10 +286,11 @@ impl Serving {
         let until = until.into_iter().chain(self.telling).chain(at_once);
         let until = until.chain(control.poll_at()).min();
         let turned = server.turn(&mut served, &mut session.clock, until);
+        let gone = session.drop_the_gone();
         let now = session.clock.now();
         session.tell(report, |event, names| control.see(event, names, now));
         let asked = control.turn(session, server.clients());
-        self.moved = asked.moved;
+        self.moved = asked.moved || gone;
         if self.telling.is_some_and(|at| at <= now) {
             session.teller.finish(report);
             self.telling = None;
