@@ -30,6 +30,8 @@ use holdfast_host::nbd::Address;
 use holdfast_raid::level::Level;
 use holdfast_raid::superblock::{Minor, Uuid};
 
+use crate::front::Wanted;
+
 /// Linux md arrays on files and disks, without the kernel.
 #[derive(Debug, Parser)]
 #[command(
@@ -205,6 +207,27 @@ pub(crate) struct UndoArgs {
     pub(crate) no_undo: bool,
 }
 
+/// A served device as a file.
+#[derive(Debug, Args)]
+pub(crate) struct FileArgs {
+    /// Show it as a file in this directory, which must be empty
+    #[cfg_attr(feature = "fuse", arg(long, value_name = "DIR", group = "front"))]
+    #[cfg_attr(not(feature = "fuse"), arg(skip))]
+    fuse: Option<PathBuf>,
+    /// Attach a loop device to that file, so that it can be mounted (root)
+    #[cfg_attr(feature = "fuse", arg(long = "loop", requires = "fuse"))]
+    #[cfg_attr(not(feature = "fuse"), arg(skip))]
+    attach_loop: bool,
+}
+
+impl FileArgs {
+    /// Whoever asks for it later stands somewhere else: the directory is named from the root.
+    pub(crate) fn wanted(&self) -> Wanted {
+        let from_root = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        Wanted { directory: self.fuse.as_ref().map(from_root), attach_loop: self.attach_loop }
+    }
+}
+
 /// Offering an array.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("front").required(true).multiple(true))]
@@ -224,14 +247,8 @@ pub(crate) struct ServeArgs {
     /// Where NBD clients connect: unix:PATH or tcp:ADDRESS:PORT; may be given several times
     #[arg(long, value_name = "WHERE", value_parser = address, group = "front")]
     pub(crate) nbd: Vec<Address>,
-    /// Show the array as a file in this directory, which must be empty
-    #[cfg(feature = "fuse")]
-    #[arg(long, value_name = "DIR", group = "front")]
-    pub(crate) fuse: Option<PathBuf>,
-    /// Attach a loop device to that file, so that it can be mounted (root)
-    #[cfg(feature = "fuse")]
-    #[arg(long = "loop", requires = "fuse")]
-    pub(crate) attach_loop: bool,
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
     /// Name of the export [default: the array's own]
     #[arg(long, value_name = "NAME")]
     pub(crate) export: Option<String>,

@@ -28,6 +28,7 @@ use crate::args::{self, LogWord, Verb};
 use crate::control::protocol::Request;
 use crate::exit::Failure;
 use crate::export;
+use crate::front::Wanted;
 use crate::knobs::Knobs;
 use crate::overlay::Way;
 
@@ -276,10 +277,7 @@ pub(crate) struct Serve {
     pub(crate) nbd: Vec<Address>,
     pub(crate) export: Option<String>,
     pub(crate) read_only: bool,
-    #[cfg(feature = "fuse")]
-    pub(crate) fuse: Option<PathBuf>,
-    #[cfg(feature = "fuse")]
-    pub(crate) attach_loop: bool,
+    pub(crate) file: Wanted,
     pub(crate) control: Option<PathBuf>,
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) on_event: Option<PathBuf>,
@@ -791,17 +789,12 @@ fn serve_job(mut serve: args::ServeArgs) -> Result<Serve, Failure> {
     let absolute = |path: &mut PathBuf| *path = export::absolute(path);
     group.members.iter_mut().for_each(absolute);
     serve.control.iter_mut().for_each(absolute);
-    #[cfg(feature = "fuse")]
-    serve.fuse.iter_mut().for_each(absolute);
     Ok(Serve {
         group,
         nbd: serve.nbd,
         export: serve.export,
         read_only: serve.read_only,
-        #[cfg(feature = "fuse")]
-        fuse: serve.fuse,
-        #[cfg(feature = "fuse")]
-        attach_loop: serve.attach_loop,
+        file: serve.file.wanted(),
         control: serve.control,
         metrics: serve.metrics,
         on_event: serve.on_event,

@@ -21,6 +21,7 @@ mod erase;
 mod events;
 mod exit;
 mod export;
+mod front;
 mod json;
 mod knobs;
 mod members;

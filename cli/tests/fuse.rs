@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use common::{Dir, MIB, has_program, noise, skipped};
+use common::{Dir, MIB, can_mount, has_program, is_root, noise, skipped, unmount};
 use serde_json::Value;
 
 /// A server that shows its array as a file; what it mounts goes with the test.
@@ -22,12 +22,7 @@ impl Shown {
     /// None where nobody can mount.
     #[track_caller]
     fn start(dir: &Dir, line: &str) -> Option<Self> {
-        if File::open("/dev/fuse").is_err() {
-            skipped("no /dev/fuse");
-            return None;
-        }
-        if !is_root() && !has_program("fusermount3") {
-            skipped("no fusermount3, and not root");
+        if !can_mount() {
             return None;
         }
         let mount = dir.path("mnt");
@@ -70,10 +65,6 @@ impl Drop for Shown {
         let _ = self.child.wait();
         let _ = Command::new("umount").arg("-l").arg(&self.mount).stderr(Stdio::null()).status();
     }
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0)
 }
 
 #[track_caller]
@@ -160,7 +151,7 @@ fn unmounting_ends_a_server_that_only_shows_a_file() {
     dir.good("create -l1 -n2 0.img 1.img");
     let Some(mut shown) = Shown::start(&dir, "0.img 1.img --read-only") else { return };
     assert!(OpenOptions::new().write(true).open(shown.file()).is_err(), "read-only");
-    run("umount", &[shown.mount.to_str().unwrap()]);
+    unmount(&shown.mount);
     assert_eq!(shown.ended(), Some(0));
 }
 

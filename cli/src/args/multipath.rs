@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use holdfast_host::nbd::Address;
+
+use super::FileArgs;
 
 /// What to do with several paths to one disk.
 #[derive(Debug, Subcommand)]
 pub(crate) enum MultipathVerb {
-    /// Use several paths to one disk, and offer it as a network block device until told to stop
+    /// Use several paths to one disk, and offer it as a network block device or a file until told to stop
     ///
     /// A PATH is a file, a block device, nbd+unix:///EXPORT?socket=PATH or nbd://HOST:PORT/EXPORT. Parameters
     /// of an NBD path: fence=exit|close|never says what proves that a lost connection's writes can no longer
@@ -38,6 +40,7 @@ pub(crate) struct MultipathArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("front").required(true).multiple(true))]
 pub(crate) struct MultipathServeArgs {
     /// A multipath.conf
     #[arg(long, value_name = "FILE")]
@@ -52,8 +55,10 @@ pub(crate) struct MultipathServeArgs {
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) fence_program: Option<String>,
     /// Where NBD clients connect: unix:PATH or tcp:ADDRESS:PORT; may be given several times
-    #[arg(long, value_name = "WHERE", required = true, value_parser = super::address)]
+    #[arg(long, value_name = "WHERE", value_parser = super::address, group = "front")]
     pub(crate) nbd: Vec<Address>,
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
     /// Allow TCP addresses that other machines can reach
     #[arg(long)]
     pub(crate) listen_anywhere: bool,

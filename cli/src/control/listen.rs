@@ -185,7 +185,6 @@ impl<Q> Teller<Q> {
     }
 
     /// What a verb says for people, asked of the serving thread; empty once that has ended.
-    #[cfg(feature = "fuse")]
     pub(crate) fn text(&self, request: Q) -> String {
         let line = self.ask(request).and_then(|lines| lines.recv().ok());
         let reply = line.and_then(|line| serde_json::from_str::<Reply>(&line.text).ok());

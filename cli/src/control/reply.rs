@@ -77,7 +77,6 @@ impl Reply {
     }
 
     /// The answer for people.
-    #[cfg(feature = "fuse")]
     pub(crate) fn into_lines(self) -> Vec<String> {
         self.lines
     }

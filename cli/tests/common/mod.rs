@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
@@ -257,6 +257,37 @@ fn checksum(block: &[u8]) -> u32 {
 pub(crate) fn skipped(why: &str) {
     assert!(std::env::var_os("HOLDFAST_NO_SKIP").is_none(), "must not be skipped here: {why}");
     println!("skipped: {why}");
+}
+
+/// Whether directories can be mounted here; says so where not.
+pub(crate) fn can_mount() -> bool {
+    if !cfg!(feature = "fuse") {
+        skipped("built without FUSE");
+    } else if File::open("/dev/fuse").is_err() {
+        skipped("no /dev/fuse");
+    } else if !is_root() && !has_program("fusermount3") {
+        skipped("no fusermount3, and not root");
+    } else {
+        return true;
+    }
+    false
+}
+
+/// Unmounts a directory. A child that another test has just forked may still hold a file there.
+#[track_caller]
+pub(crate) fn unmount(directory: &Path) {
+    let (program, flags): (_, &[&str]) =
+        if is_root() { ("umount", &[]) } else { ("fusermount3", &["-u"]) };
+    let done = || Command::new(program).args(flags).arg(directory).status().unwrap().success();
+    let until = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < until, "{program} {}", directory.display());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|it| std::os::unix::fs::MetadataExt::uid(&it) == 0)
 }
 
 /// Whether a program can be run.

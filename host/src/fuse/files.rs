@@ -12,12 +12,12 @@ use fuser::{
 };
 
 use super::bytes::Wish;
-use super::{Caller, FILE, Shown, Text, is_named, within};
+use super::{Caller, Shown, Text, is_named, within};
 use crate::clock::Wakeup;
 
 /// How long the kernel may remember names and sizes. They do not change.
 const TTL: Duration = Duration::from_secs(3600);
-const ARRAY: INodeNo = INodeNo(2);
+const DEVICE: INodeNo = INodeNo(2);
 /// Texts are numbered from here.
 const FIRST_TEXT: u64 = 3;
 
@@ -59,8 +59,8 @@ impl Files {
     fn attributes(&self, file: INodeNo) -> Option<FileAttr> {
         let (kind, perm, size) = match file {
             INodeNo::ROOT => (FileType::Directory, 0o500, 0),
-            ARRAY if self.shown.read_only => (FileType::RegularFile, 0o400, self.shown.bytes),
-            ARRAY => (FileType::RegularFile, 0o600, self.shown.bytes),
+            DEVICE if self.shown.read_only => (FileType::RegularFile, 0o400, self.shown.bytes),
+            DEVICE => (FileType::RegularFile, 0o600, self.shown.bytes),
             // As in /proc: how long a text is shows when it is read.
             file => self.text(file).map(|_| (FileType::RegularFile, 0o400, 0))?,
         };
@@ -84,8 +84,8 @@ impl Files {
     }
 
     fn named(&self, name: &OsStr) -> Option<INodeNo> {
-        if is_named(name, FILE) {
-            return Some(ARRAY);
+        if is_named(name, self.shown.file) {
+            return Some(DEVICE);
         }
         let place = self.shown.texts.iter().position(|(text, _)| is_named(name, text))?;
         Some(INodeNo(FIRST_TEXT + place as u64))
@@ -135,7 +135,7 @@ impl Filesystem for Files {
         reply: ReplyAttr,
     ) {
         // Sizes and times that cannot change do not, as on a block device.
-        let refused = mode.is_some() || uid.is_some() || gid.is_some() || file != ARRAY;
+        let refused = mode.is_some() || uid.is_some() || gid.is_some() || file != DEVICE;
         match self.attributes(file) {
             Some(attributes) if !refused => reply.attr(&TTL, &attributes),
             Some(_) => reply.error(Errno::EPERM),
@@ -163,7 +163,7 @@ impl Filesystem for Files {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        if file == ARRAY {
+        if file == DEVICE {
             let range = within(offset, size.into(), self.shown.bytes);
             return self.pass_on(Caller::Read(reply), Wish::Read(range));
         }
@@ -189,7 +189,7 @@ impl Filesystem for Files {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        if file != ARRAY {
+        if file != DEVICE {
             return reply.error(Errno::EACCES);
         }
         let range = within(offset, data.len() as u64, self.shown.bytes);
@@ -208,7 +208,7 @@ impl Filesystem for Files {
 
     fn fsync(&self, _: &Request, file: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         match file {
-            ARRAY => self.pass_on(Caller::Other(reply), Wish::Flush),
+            DEVICE => self.pass_on(Caller::Other(reply), Wish::Flush),
             _ => reply.ok(),
         }
     }
@@ -225,7 +225,7 @@ impl Filesystem for Files {
     ) {
         let range = within(offset, length, self.shown.bytes);
         match mode & !KEEP_SIZE {
-            _ if file != ARRAY => reply.error(Errno::EACCES),
+            _ if file != DEVICE => reply.error(Errno::EACCES),
             PUNCH_HOLE | ZERO_RANGE => self.pass_on(Caller::Other(reply), Wish::Zero(range)),
             // All of it is there already.
             0 if range.end - range.start == length => reply.ok(),
@@ -246,7 +246,7 @@ impl Filesystem for Files {
             return reply.error(Errno::ENOTDIR);
         }
         let texts = self.shown.texts.iter().map(|(name, _)| *name);
-        let files = [FILE].into_iter().chain(texts).zip(u64::from(ARRAY)..);
+        let files = [self.shown.file].into_iter().chain(texts).zip(u64::from(DEVICE)..);
         let files = files.map(|(name, number)| (INodeNo(number), FileType::RegularFile, name));
         let here =
             [(INodeNo::ROOT, FileType::Directory, "."), (INodeNo::ROOT, FileType::Directory, "..")];

@@ -1,4 +1,4 @@
-//! A device as a file: mounts a directory with the device's bytes in `array` and a few texts about
+//! A device as a file: mounts a directory with the device's bytes in one file and a few texts about
 //! it beside, so that whatever takes a file (mkfs, a loop device, a virtual machine) takes the device.
 //!
 //! ```text
@@ -18,7 +18,7 @@ mod files;
 use std::ffi::OsStr;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 
 use fuser::{BackgroundSession, Config, Errno, MountOption, ReplyData, ReplyEmpty, ReplyWrite};
@@ -34,6 +34,8 @@ pub type Text = Box<dyn Fn() -> String + Send + Sync>;
 
 /// What is mounted.
 pub struct Shown {
+    /// Name of the file that holds the device's bytes.
+    pub file: &'static str,
     /// Size of the device in bytes.
     pub bytes: u64,
     /// Its block, in bytes.
@@ -43,9 +45,6 @@ pub struct Shown {
     /// Files beside the device's, by name.
     pub texts: Vec<(&'static str, Text)>,
 }
-
-/// Name of the file that holds the device's bytes.
-pub const FILE: &str = "array";
 
 /// Somebody in the kernel who waits for an answer.
 #[derive(Debug)]
@@ -82,9 +81,12 @@ const fn errno(fault: Fault) -> Errno {
 /// Marks this front's requests among others of the same device: tags of others have this bit clear.
 const OURS: u64 = 1 << 63;
 
-/// A mounted directory. Dropping it unmounts.
+/// A mounted directory. Dropping it unmounts; whoever still has the file open gets errors from then
+/// on.
 #[derive(Debug)]
 pub struct Front {
+    /// Where it is mounted, and the number of the mounted file system.
+    place: (PathBuf, u64),
     wishes: Receiver<(Caller, Wish)>,
     bytes: Bytes<Caller>,
     /// Requests under way: whose they are, and where they began.
@@ -93,6 +95,7 @@ pub struct Front {
     held: Option<Request>,
     session: Option<BackgroundSession>,
     gone: bool,
+    leaving: bool,
 }
 
 impl Front {
@@ -114,8 +117,9 @@ impl Front {
             config.mount_options.push(MountOption::RO);
         }
         let session = fuser::spawn_mount(Files::new(shown, to, bell), directory, &config)?;
+        let place = (directory.to_owned(), number_of(directory)?);
         let (asked, session) = (Slab::new(), Some(session));
-        Ok(Self { wishes, bytes, asked, held: None, session, gone: false })
+        Ok(Self { place, wishes, bytes, asked, held: None, session, gone: false, leaving: false })
     }
 
     /// Takes what the kernel wants and hands it to the device until that is full. Whether anything
@@ -125,7 +129,10 @@ impl Front {
         loop {
             match self.wishes.try_recv() {
                 Ok((caller, wish)) => {
-                    self.bytes.wish(caller, wish);
+                    match self.leaving {
+                        true => caller.answer(Err(Fault::Gone)),
+                        false => self.bytes.wish(caller, wish),
+                    }
                     moved = true;
                 }
                 Err(TryRecvError::Empty) => break,
@@ -184,13 +191,31 @@ impl Front {
         self.gone
     }
 
-    /// Unmounts. Whoever still has the file open gets errors from now on.
-    pub fn unmount(mut self) -> io::Result<()> {
-        match self.session.take() {
-            Some(session) => session.umount_and_join(),
-            None => Ok(()),
+    /// Takes no more wishes: whoever has one gets an error. What is under way is carried out.
+    pub const fn leave(&mut self) {
+        self.leaving = true;
+    }
+}
+
+/// A file that is open somewhere keeps its directory mounted, and once this process has ended nobody
+/// could even look into that: it is taken out of the tree and goes with the last who has it open.
+impl Drop for Front {
+    fn drop(&mut self) {
+        drop(self.session.take());
+        let (directory, number) = &self.place;
+        if number_of(directory).is_ok_and(|found| found == *number) {
+            // Who may not do this has had it done by fusermount3.
+            let _ = rustix::mount::unmount(directory, rustix::mount::UnmountFlags::DETACH);
         }
     }
+}
+
+/// The number of the file system a directory belongs to, as the kernel remembers it: nobody is asked
+/// who may be waiting for us.
+fn number_of(directory: &Path) -> io::Result<u64> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
+    let found = statx(CWD, directory, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE)?;
+    Ok(makedev(found.stx_dev_major, found.stx_dev_minor))
 }
 
 /// Whether a name is one the directory has.

@@ -187,17 +187,21 @@ impl<X: Defects> Map<X> {
         self.regroup();
     }
 
-    /// Fails everything that waits for a path or for an older write, now. What has been sent goes on.
-    pub fn fail_now(&mut self, now: Instant) {
+    /// Fails everything that waits for a path or for an older write, now; whether anything did. What
+    /// has been sent goes on.
+    pub fn fail_now(&mut self, now: Instant) -> bool {
         self.set_time(now);
         let waiting: Vec<Key> =
             self.held.iter().chain(&self.ready).chain(&self.stuck).copied().collect();
+        let mut failed = false;
         for key in waiting {
             if self.jobs.get(key).is_some_and(|job| job.live == 0) {
                 self.finish(key, Err(Fault::Transport), None);
+                failed = true;
             }
         }
         self.ready.retain(|key| self.jobs.get(*key).is_some());
+        failed
     }
 
     /// Changes what may be changed while requests are under way.

@@ -21,9 +21,7 @@ use crate::commands::check::{self, Comparison};
 use crate::commands::rebuild::Rebuilding;
 use crate::commands::{detail, fail, mdstat, remove, repair};
 use crate::config::Selector;
-#[cfg(feature = "fuse")]
-use crate::control::listen::Teller;
-use crate::control::listen::{Asked, Caller, Ears};
+use crate::control::listen::{Asked, Caller, Ears, Teller};
 use crate::control::protocol::{Change, Newcomer, Request, Scope, Told};
 use crate::control::reply::Reply;
 use crate::events::Names;
@@ -205,7 +203,6 @@ impl Control {
     }
 
     /// Whoever asks from within this process.
-    #[cfg(feature = "fuse")]
     pub(super) fn teller(&self) -> Teller<Request> {
         self.ears.teller()
     }

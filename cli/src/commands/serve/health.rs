@@ -5,11 +5,7 @@
 
 use std::ops::Range;
 
-use holdfast_core::block::{BlockDevice, Completions, Geometry, Request, Tag};
 use holdfast_core::size::SECTOR_BYTES;
-use holdfast_core::time::Instant;
-#[cfg(feature = "fuse")]
-use holdfast_host::fuse::Front;
 use holdfast_host::nbd::export::health::{DEGRADED, REBUILDING};
 use holdfast_host::nbd::{Context, Extent, Offer};
 use holdfast_raid::status::{Health, MemberState, Status};
@@ -17,73 +13,14 @@ use holdfast_raid::sync::Action;
 use holdfast_raid::{Assembled, Level};
 
 use crate::disk::Disk;
+use crate::front::Fronted;
 
-/// An array that can say how it is, and that is shared with the kernel's FUSE.
-#[derive(Debug)]
-pub(super) struct Served<'a> {
-    pub(super) array: &'a mut Assembled<Disk>,
-    #[cfg(feature = "fuse")]
-    pub(super) front: Option<&'a mut Front>,
-}
-
-impl BlockDevice for Served<'_> {
-    fn geometry(&self) -> Geometry {
-        self.array.geometry()
-    }
-
-    fn submit(&mut self, request: Request) -> Result<(), Request> {
-        self.array.submit(request)
-    }
-
-    fn poll(&mut self, now: Instant, finished: &mut Completions) {
-        #[cfg(feature = "fuse")]
-        if let Some(front) = self.front.as_deref_mut() {
-            return poll_both(self.array, front, now, finished);
-        }
-        self.array.poll(now, finished);
-    }
-
-    fn poll_at(&self) -> Option<Instant> {
-        self.array.poll_at()
-    }
-
-    fn abandon(&mut self, tag: Tag) {
-        self.array.abandon(tag);
-    }
-}
-
-/// Polls until neither has anything for the other. What is not for the front is `finished`.
-#[cfg(feature = "fuse")]
-fn poll_both(
-    array: &mut Assembled<Disk>,
-    front: &mut Front,
-    now: Instant,
-    finished: &mut Completions,
-) {
-    let mut answers = Vec::new();
-    loop {
-        let mut moved = front.turn(&mut |request| array.submit(request));
-        array.poll(now, &mut answers);
-        for answer in answers.drain(..) {
-            if Front::owns(answer.tag) {
-                front.answer(answer.tag, answer.op, answer.result);
-                moved = true;
-            } else {
-                finished.push(answer);
-            }
-        }
-        if !moved {
-            return;
-        }
-    }
-}
-
-impl Offer for Served<'_> {
+impl Offer for Fronted<'_, Assembled<Disk>> {
     fn describe(&self, context: Context, bytes: Range<u64>, most: usize) -> Vec<Extent> {
         let mut extents = match context {
             // An array does not know what its file system has left unused.
             Context::Allocation => vec![Extent { bytes: bytes.end - bytes.start, flags: 0 }],
-            Context::Health => extents(&self.array.status(), bytes),
+            Context::Health => extents(&self.device.status(), bytes),
         };
         extents.truncate(most);
         extents

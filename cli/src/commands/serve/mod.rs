@@ -13,14 +13,12 @@ mod faults;
 mod health;
 mod log;
 mod metrics;
-#[cfg(feature = "fuse")]
-mod mount;
 mod newcomer;
 mod program;
 mod scrape;
 pub(super) mod signals;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use holdfast_core::size::Human;
@@ -32,7 +30,6 @@ use serde::Serialize;
 
 use self::control::Control;
 use self::faults::Faults;
-use self::health::Served;
 use self::signals::{Signals, Wish};
 use super::detail;
 use crate::config::Serve;
@@ -40,11 +37,15 @@ use crate::control::listen::Ears;
 use crate::control::place;
 use crate::control::protocol::Request;
 use crate::exit::{Exit, Failure, Outcome};
+use crate::front::{self, FileFront, Fronted, Losetup};
 use crate::report::Report;
 use crate::session::{Purpose, Session};
 
 /// How long a stop waits for requests that are under way.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The array as a file.
+const FILE: &str = "array";
 
 /// How long events that may go on (neighbouring ranges, a full member) are gathered before they are
 /// told; and how often a flood is counted.
@@ -84,8 +85,7 @@ struct Serving {
     server: Server,
     signals: Signals,
     control: Control,
-    #[cfg(feature = "fuse")]
-    front: Option<holdfast_host::fuse::Front>,
+    file: FileFront,
     /// There is nobody but the file's users: when it is unmounted, that was it.
     only_file: bool,
     /// When what has been gathered is told.
@@ -115,8 +115,7 @@ pub(super) fn run(config: &Serve, report: &Report) -> Outcome {
                 session,
                 server,
                 signals,
-                #[cfg(feature = "fuse")]
-                front: None,
+                file: FileFront::default(),
                 only_file: config.nbd.is_empty(),
                 telling: None,
                 moved: false,
@@ -140,11 +139,7 @@ fn refuse_impossible(config: &Serve) -> Result<(), Failure> {
         let program = program.display();
         return Err(Failure::error(format!("--on-event {program}: there is no such program")));
     }
-    #[cfg(feature = "fuse")]
-    if let Some(directory) = &config.fuse {
-        mount::refuse_occupied(directory)?;
-    }
-    Ok(())
+    config.file.refuse_occupied()
 }
 
 fn export(config: &Serve, session: &Session) -> Export {
@@ -229,19 +224,12 @@ impl Serving {
         places: Places,
         report: &Report,
     ) -> Outcome {
-        #[cfg(feature = "fuse")]
         let places = self.mount(config, export, places, report)?;
-        #[cfg(feature = "fuse")]
         let loop_device = places.loop_device.clone();
         self.announce(config, export, places, report);
-        #[cfg(not(feature = "fuse"))]
-        return self.attend(report);
-        #[cfg(feature = "fuse")]
-        {
-            let outcome = self.attend(loop_device.as_deref(), report);
-            drop(self.front.take());
-            outcome
-        }
+        let outcome = self.attend(loop_device.as_deref(), report);
+        self.file.unmount();
+        outcome
     }
 
     fn announce(&self, config: &Serve, export: &Export, places: Places, report: &Report) {
@@ -277,11 +265,7 @@ impl Serving {
     /// One turn for everybody. True: somebody wants the array stopped.
     fn turn(&mut self, until: Option<Instant>, report: &Report) -> Result<bool, Failure> {
         let Self { session, server, control, .. } = self;
-        let mut served = Served {
-            array: &mut session.array,
-            #[cfg(feature = "fuse")]
-            front: self.front.as_mut(),
-        };
+        let mut served = Fronted { device: &mut session.array, file: &mut self.file };
         let at_once = std::mem::take(&mut self.moved).then(|| session.clock.now());
         let until = until.into_iter().chain(self.telling).chain(at_once);
         let until = until.chain(control.poll_at()).min();
@@ -298,34 +282,16 @@ impl Serving {
             self.telling = Some(now + GATHERED);
         }
         turned.map_err(|error| Failure::error(format!("waiting for clients: {error}")))?;
-        Ok(asked.stop || self.only_file && self.is_unmounted())
-    }
-
-    #[cfg(feature = "fuse")]
-    fn is_unmounted(&self) -> bool {
-        self.front.as_ref().is_some_and(holdfast_host::fuse::Front::is_gone)
-    }
-
-    #[cfg(not(feature = "fuse"))]
-    fn is_unmounted(&self) -> bool {
-        false
+        Ok(asked.stop || self.only_file && self.file.is_unmounted())
     }
 
     /// Whether nothing is under way, for nobody.
     fn is_answered(&self) -> bool {
-        #[cfg(feature = "fuse")]
-        if !self.front.as_ref().is_none_or(holdfast_host::fuse::Front::is_idle) {
-            return false;
-        }
-        self.server.under_way() == 0
+        self.server.under_way() == 0 && self.file.is_idle()
     }
 
     /// Turn after turn, until told to stop and everything is answered.
-    fn attend(
-        &mut self,
-        #[cfg(feature = "fuse")] loop_device: Option<&std::path::Path>,
-        report: &Report,
-    ) -> Outcome {
+    fn attend(&mut self, loop_device: Option<&Path>, report: &Report) -> Outcome {
         let mut leaving: Option<Instant> = None;
         loop {
             let told_to_stop = match self.turn(leaving, report) {
@@ -349,9 +315,9 @@ impl Serving {
                     );
                 }
                 wish if leaving.is_none() && (wish == Wish::Stop || told_to_stop) => {
-                    #[cfg(feature = "fuse")]
                     self.detach(loop_device, report);
                     self.server.leave();
+                    self.file.leave();
                     leaving = Some(self.session.clock.now() + PATIENCE);
                 }
                 _ => {}
@@ -394,7 +360,6 @@ impl Serving {
 }
 
 /// The file, and the loop device on top of it.
-#[cfg(feature = "fuse")]
 impl Serving {
     /// Mounts what is to be mounted; the array is served meanwhile, for `losetup` reads it.
     fn mount(
@@ -404,42 +369,40 @@ impl Serving {
         mut places: Places,
         report: &Report,
     ) -> Result<Places, Failure> {
-        let Some(directory) = &config.fuse else { return Ok(places) };
+        let Some(directory) = &config.file.directory else { return Ok(places) };
+        let teller = self.control.teller();
+        let texts = vec![
+            ("detail", front::text(&teller, Request::Detail {})),
+            ("mdstat", front::text(&teller, Request::Mdstat {})),
+        ];
         let bell = self.session.clock.wakeup();
-        let mounted = mount::mount(directory, export, &self.control.teller(), bell);
-        self.front = Some(mounted.map_err(|failure| self.end_for(failure, report))?);
-        places.file = Some(directory.join(holdfast_host::fuse::FILE));
-        if config.attach_loop {
-            let attached = mount::Losetup::attach(directory, export)
-                .and_then(|losetup| self.wait_for(losetup, report));
+        let mounted = FileFront::mount(directory, FILE, export, texts, bell);
+        self.file = mounted.map_err(|failure| self.end_for(failure, report))?;
+        let file = directory.join(FILE);
+        if config.file.attach_loop {
+            let attached = Losetup::attach(&file, export)
+                .and_then(|losetup| losetup.wait(|| self.turn_soon(report)));
             let attached = attached.map_err(|failure| self.end_for(failure, report));
             places.loop_device = Some(attached?);
         }
+        places.file = Some(file);
         Ok(places)
     }
 
     /// Takes the loop device off. It goes when its last user has gone.
-    fn detach(&mut self, loop_device: Option<&std::path::Path>, report: &Report) {
+    fn detach(&mut self, loop_device: Option<&Path>, report: &Report) {
         let Some(device) = loop_device else { return };
         let detached =
-            mount::Losetup::detach(device).and_then(|losetup| self.wait_for(losetup, report));
+            Losetup::detach(device).and_then(|losetup| losetup.wait(|| self.turn_soon(report)));
         if let Err(failure) = detached {
             report.note(failure);
         }
     }
 
-    fn wait_for(
-        &mut self,
-        mut losetup: mount::Losetup,
-        report: &Report,
-    ) -> Result<PathBuf, Failure> {
-        loop {
-            if let Some(status) = losetup.ended() {
-                return losetup.device(status);
-            }
-            let soon = self.session.clock.now() + Duration::from_millis(5);
-            self.turn(Some(soon), report)?;
-        }
+    /// A turn that ends before a program has long ended.
+    fn turn_soon(&mut self, report: &Report) -> Result<(), Failure> {
+        let soon = self.session.clock.now() + front::LOOK;
+        self.turn(Some(soon), report).map(drop)
     }
 }
 
