@@ -95,13 +95,13 @@ impl Disk {
     }
 
     /// Makes it a device that can be broken, if it is none and in use. Nothing may be under way.
-    pub(crate) fn make_breakable(&mut self, dice: Rng) {
+    pub(crate) fn make_breakable(&mut self, atomic_bytes: u64, dice: Rng) {
         if matches!(self.0, Storage::Breakable(_) | Storage::Closed(_)) {
             return;
         }
         let (geometry, refused) = (self.geometry(), Vec::new());
         let storage = std::mem::replace(&mut self.0, Storage::Closed(Closed { geometry, refused }));
-        self.0 = Storage::Breakable(Box::new(Breakable::new(storage, dice)));
+        self.0 = Storage::Breakable(Box::new(Breakable::new(storage, atomic_bytes, dice)));
     }
 
     /// The device that can be broken, if it is one.

@@ -148,7 +148,7 @@ fn after_a_power_cut_everything_flushed_is_there() {
     for seed in 1..4u64 {
         let dir = Dir::new();
         let data = raid5(&dir);
-        fs::write(dir.path("plan.toml"), format!("seed = {seed}")).unwrap();
+        fs::write(dir.path("plan.toml"), format!("seed = {seed}\natomic = \"512\"")).unwrap();
         let mut serving = Serving::start(&dir, &format!("--fault plan.toml --in-place {ALL}"));
         let mut disk = connect(&dir);
         disk.write_at(MIB, &[1; 1 << 20]).unwrap();

@@ -3,6 +3,8 @@
 //! A write is answered as soon as it is in the cache. A flush carries the cache to the device
 //! beneath and flushes that; a FUA write goes there at once. At a power cut each cached block has
 //! reached the device or has not, by the roll of a die: writes survive in any subset and tear inside.
+//! A device may promise more than a block at once, as disks with sectors of 4 KiB do that answer for
+//! 512 bytes ([`Volatile::with_atoms`]).
 //!
 //! The device beneath may be slow and may answer in any order. So that an older write never lands
 //! over a newer one, whatever goes down to it goes one *errand* after the other: a flush with all it
@@ -39,6 +41,8 @@ pub struct Volatile<D> {
     cache: Blocks,
     /// Blocks the cache holds before it begins to write back of its own accord.
     capacity: usize,
+    /// Sectors that a power cut leaves together; 0 for a block.
+    atom: u64,
     /// Counts what was taken into the cache.
     orders: u64,
     errand: Option<Errand>,
@@ -87,6 +91,7 @@ impl<D: BlockDevice> Volatile<D> {
             inner,
             cache: BTreeMap::new(),
             capacity: usize::MAX,
+            atom: 0,
             orders: 0,
             errand: None,
             queue: VecDeque::new(),
@@ -104,6 +109,12 @@ impl<D: BlockDevice> Volatile<D> {
     #[must_use]
     pub fn with_capacity(self, blocks: usize) -> Self {
         Self { capacity: blocks.max(1), ..self }
+    }
+
+    /// The same with so many aligned bytes that a power cut leaves together or not at all.
+    #[must_use]
+    pub fn with_atoms(self, bytes: u64) -> Self {
+        Self { atom: bytes / SECTOR_BYTES, ..self }
     }
 
     /// The device, without what is cached.
@@ -130,9 +141,21 @@ impl<D: BlockDevice> Volatile<D> {
         self.postponed.clear();
         self.waiting.clear();
         self.answers.clear();
-        self.cache.retain(|_, _| rng.below(2) == 0);
+        self.lose_some(rng);
         self.carry_down();
         self.push_waiting();
+    }
+
+    /// Leaves a random part of the cache.
+    fn lose_some(&mut self, rng: &mut Rng) {
+        let atom = self.atom.max(self.block_sectors());
+        let (mut last, mut stays) = (None, false);
+        self.cache.retain(|sector, _| {
+            if last.replace(sector / atom) != Some(sector / atom) {
+                stays = rng.below(2) == 0;
+            }
+            stays
+        });
     }
 
     /// Whether nothing is on its way to the device beneath.
@@ -312,7 +335,7 @@ impl Volatile<MemDisk> {
 
     /// The power fails: what is left on the disk.
     pub fn power_cut(mut self, rng: &mut Rng) -> MemDisk {
-        self.cache.retain(|_, _| rng.below(2) == 0);
+        self.lose_some(rng);
         self.drained()
     }
 }
@@ -491,6 +514,17 @@ mod tests {
         assert!(left[65024..].iter().all(|&b| b == 3));
         let survived = left[32768..65024].chunks(512).filter(|s| s[0] == 2).count();
         assert!((10..53).contains(&survived), "{survived}");
+    }
+
+    #[test]
+    fn atoms_survive_whole_or_not_at_all() {
+        let mut disk = Blocking::new(disk().with_atoms(4096), VirtualClock::default());
+        disk.write_at(512, &[1; 1 << 18]).unwrap();
+        let left = disk.into_inner().0.power_cut(&mut Rng::new(1));
+        let atoms = left.bytes()[4096..1 << 18].chunks(4096);
+        assert!(atoms.clone().all(|atom| atom.iter().all(|byte| *byte == atom[0])));
+        let survived = atoms.filter(|atom| atom[0] == 1).count();
+        assert!((16..48).contains(&survived), "{survived}");
     }
 
     #[test]

@@ -38,10 +38,11 @@ pub struct Breakable<D> {
 }
 
 impl<D: BlockDevice> Breakable<D> {
-    /// A sound device. The dice decide what torn writes and power cuts leave behind.
-    pub fn new(inner: D, mut dice: Rng) -> Self {
+    /// A sound device. The dice decide what torn writes and power cuts leave behind; `atom` bytes,
+    /// aligned, survive a cut together or not at all.
+    pub fn new(inner: D, atom: u64, mut dice: Rng) -> Self {
         let mut other = || Rng::new(dice.bits());
-        let cached = Volatile::new(inner).with_capacity(CACHED_BLOCKS);
+        let cached = Volatile::new(inner).with_capacity(CACHED_BLOCKS).with_atoms(atom);
         let slow = Slow::new(cached, Latency::fixed(Duration::ZERO), other());
         Self { device: Faulty::new(slow, other()), dice, faults: Vec::new(), next: 0 }
     }
@@ -195,7 +196,7 @@ mod tests {
     const SECTORS: u64 = 1 << 10;
 
     fn device() -> Breakable<MemDisk> {
-        Breakable::new(MemDisk::new(SECTORS), World::new(1).rng(1))
+        Breakable::new(MemDisk::new(SECTORS), 512, World::new(1).rng(1))
     }
 
     fn blocking() -> Blocking<Breakable<MemDisk>, VirtualClock> {

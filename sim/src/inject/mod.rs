@@ -8,6 +8,7 @@
 //!
 //! ```toml
 //! seed = 7                    # what is torn, and what a power cut leaves behind
+//! atomic = "4KiB"             # what it leaves whole or not at all
 //!
 //! [[fault]]
 //! fault = "latent"            # sectors that cannot be read until they are written

@@ -6,13 +6,21 @@ use serde::Deserialize;
 
 use super::{Harm, Order, Touch};
 
-/// Faults that are to happen, and the seed of their dice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Faults that are to happen, and what their dice are thrown for.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultPlan {
     /// What torn writes and power cuts leave behind.
     pub seed: u64,
+    /// Bytes that a power cut leaves together: the physical sector.
+    pub atomic_bytes: u64,
     /// The faults.
     pub orders: Vec<Order>,
+}
+
+impl Default for FaultPlan {
+    fn default() -> Self {
+        Self { seed: 1, atomic_bytes: 4096, orders: Vec::new() }
+    }
 }
 
 /// Most faults in a plan.
@@ -21,14 +29,10 @@ const MOST_FAULTS: usize = 10_000;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    #[serde(default = "one")]
-    seed: u64,
+    seed: Option<u64>,
+    atomic: Option<String>,
     #[serde(default)]
     fault: Vec<WrittenOrder>,
-}
-
-const fn one() -> u64 {
-    1
 }
 
 #[derive(Debug, Deserialize)]
@@ -64,7 +68,19 @@ pub fn orders(text: &str) -> Result<FaultPlan, String> {
         order.check().map_err(|error| named(error.to_string()))?;
         Ok(order)
     });
-    Ok(FaultPlan { seed: written.seed, orders: orders.collect::<Result<_, String>>()? })
+    let usual = FaultPlan::default();
+    Ok(FaultPlan {
+        seed: written.seed.unwrap_or(usual.seed),
+        atomic_bytes: written.atomic.map_or(Ok(usual.atomic_bytes), |word| atomic(&word))?,
+        orders: orders.collect::<Result<_, String>>()?,
+    })
+}
+
+/// A size that disks have sectors of.
+fn atomic(word: &str) -> Result<u64, String> {
+    let bytes = parse_bytes(word, 1).map_err(|error| format!("atomic: {error}"))?;
+    let sane = bytes.is_power_of_two() && (512..=1 << 20).contains(&bytes);
+    sane.then_some(bytes).ok_or_else(|| format!("atomic: {word} is no power of two from 512 to 1M"))
 }
 
 fn read(order: WrittenOrder) -> Result<Order, String> {
@@ -103,6 +119,7 @@ mod tests {
     fn plans_are_read_as_people_write_them() {
         let text = r#"
             seed = 7
+            atomic = "512"
             [[fault]]
             fault = "latent"
             member = "slot:1"
@@ -136,8 +153,8 @@ mod tests {
             },
             Order { when: member("RebuildStarted"), ..Order::new(Harm::PowerCut) },
         ];
-        assert_eq!((plan.seed, &plan.orders[..]), (7, &wanted[..]));
-        assert_eq!(orders("").unwrap(), FaultPlan { seed: 1, orders: Vec::new() });
+        assert_eq!((plan.seed, plan.atomic_bytes, &plan.orders[..]), (7, 512, &wanted[..]));
+        assert_eq!(orders("").unwrap(), FaultPlan::default());
     }
 
     #[test]
@@ -153,6 +170,7 @@ mod tests {
             ),
             ("[[fault]]\nfault = \"vanish\"\nmember = \"a\"\nfor = \"soon\"", "fault 1: for: "),
             ("seed = -1", "seed"),
+            ("atomic = \"3K\"", "no power of two"),
             ("[[fault]", ""),
         ];
         for (text, part) in table {

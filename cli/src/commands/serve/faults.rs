@@ -30,6 +30,7 @@ const SETTLES: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(super) struct Faults {
     seed: u64,
+    atomic_bytes: u64,
     schedule: Schedule<(usize, BlowId)>,
     /// Faults that end after a while, which begins when they strike.
     passing: Vec<(usize, BlowId, Duration)>,
@@ -63,15 +64,16 @@ impl Faults {
     pub(super) fn of(config: &Serve, session: &mut Session) -> Result<Option<Self>, Failure> {
         let plan = match &config.fault {
             Some(path) => read(path)?,
-            None if config.inject => FaultPlan { seed: 1, orders: Vec::new() },
+            None if config.inject => FaultPlan::default(),
             None => return Ok(None),
         };
         let (schedule, power_is_out) = (Schedule::default(), false);
+        let FaultPlan { seed, atomic_bytes, orders } = plan;
         let (passing, covered) = (Vec::new(), 0);
-        let mut faults = Self { seed: plan.seed, schedule, passing, covered, power_is_out };
+        let mut faults = Self { seed, atomic_bytes, schedule, passing, covered, power_is_out };
         faults.cover(session);
         let now = session.clock.now();
-        for (index, order) in plan.orders.into_iter().enumerate() {
+        for (index, order) in orders.into_iter().enumerate() {
             faults.take(order, session, now).map_err(|failure| {
                 let plan = config.fault.as_deref().unwrap_or_else(|| Path::new("")).display();
                 Failure::error(format!("--fault {plan}: fault {}: {failure}", index + 1))
@@ -85,7 +87,7 @@ impl Faults {
         let members = session.paths.len();
         for member in self.covered..members {
             let dice = Rng::stream(self.seed, member as u64);
-            session.array.device_mut(member).make_breakable(dice);
+            session.array.device_mut(member).make_breakable(self.atomic_bytes, dice);
         }
         self.covered = members;
     }
