@@ -240,7 +240,8 @@ impl Control {
             }
             Request::Rebuild {} => {
                 let mut work = Rebuilding::new();
-                match work.begin(session) {
+                // What has just happened may become a reason once it is on record.
+                match work.begin(session) || !session.array.is_recorded() {
                     true => Ok(Begun::Work(Box::new(Work::Rebuild(work)))),
                     false => work.finish(None, &session.status(), &report).map(Begun::Done),
                 }
@@ -265,6 +266,11 @@ impl Control {
             Ok(Begun::Done(exit)) => caller.answer(&Reply::new(report.take_said(), Ok(exit))),
             Err(failure) => caller.answer(&Reply::new(report.take_said(), Err(failure))),
         }
+    }
+
+    /// Lets everybody hear what has been answered already.
+    pub(super) fn say_the_rest(&self) {
+        self.ears.flush(PATIENCE);
     }
 
     /// Tells those who wanted it how the stop went.
@@ -397,8 +403,11 @@ impl Waiting {
                 let answer = comparison.end(session);
                 repair::conclude(&answer, locate, false, &session.status(), &report)
             }
-            Work::Rebuild(mut rebuilding) if session.status().sync.is_none() => {
-                if rebuilding.goes_on(session) && rebuilding.begin(session) {
+            Work::Rebuild(mut rebuilding)
+                if session.status().sync.is_none() && session.array.is_recorded() =>
+            {
+                let goes_on = rebuilding.is_fresh() || rebuilding.goes_on(session);
+                if goes_on && rebuilding.begin(session) {
                     let work = Work::Rebuild(rebuilding);
                     return Some(Self { caller, report, work, began: true });
                 }

@@ -302,6 +302,7 @@ impl Serving {
             };
             if self.control.power_is_out() {
                 faults::go_down(&mut self.session);
+                self.control.say_the_rest();
                 let text = "the power has failed, as ordered: the array is left as after a crash";
                 return Err(
                     Failure::error(text).hint("the next verb resyncs what was being written")
