@@ -206,6 +206,7 @@ fn faults_that_make_no_sense_or_are_not_allowed_are_refused() {
     for (plan, complaint) in [
         ("[[fault]]\nfault = \"dance\"", "unknown variant"),
         ("[[fault]]\nfault = \"vanish\"", "fault 1: vanish needs member"),
+        ("[[fault]]\nfault = \"power-cut\"\nwhen = \"Monday\"", "nothing is called"),
         ("[[fault]]\nfault = \"vanish\"\nmember = \"slot:7\"", "slots 0 to 2"),
         ("[[fault]]\nfault = \"vanish\"\nmember = \"stranger\"", "not among the members"),
         (

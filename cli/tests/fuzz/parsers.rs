@@ -10,6 +10,7 @@ use holdfast_raid::ppl::{Area, PplError, rows};
 use holdfast_raid::superblock::v1::checksum;
 use holdfast_raid::superblock::{BadBlocks, BadBlocksError, BitmapError, BitmapHeader};
 use holdfast_raid::superblock::{Minor, Superblock, SuperblockError};
+use holdfast_sim::inject::orders;
 
 use crate::seeds::{self, DEVICE, V090_PLACE};
 
@@ -40,6 +41,7 @@ pub(crate) const PARSERS: &[Parser] = &[
     LOG_HEADER,
     LOG_FRAME,
     LOG_MEMBER,
+    FAULT_PLAN,
 ];
 
 fn superblock_outcome(parsed: Result<Superblock, SuperblockError>) -> String {
@@ -518,4 +520,58 @@ const LOG_MEMBER: Parser = Parser {
     may_be_cut: true,
     parse: |bytes| MemberFacts::parse(bytes).map_or("none", |_| "read").to_owned(),
     outcomes: &["none", "read"],
+};
+
+const FAULT_PLAN: Parser = Parser {
+    name: "fault-plan",
+    seeds: seeds::fault_plans,
+    fields: &[
+        (0, 1),
+        (7, 1),
+        (12, 1),
+        (20, 2),
+        (31, 1),
+        (40, 4),
+        (53, 1),
+        (66, 1),
+        (79, 8),
+        (95, 1),
+    ],
+    seal: |_| {},
+    may_be_cut: true,
+    parse: |bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return "no text".to_owned() };
+        let error = match orders(text) {
+            Ok(plan) if plan.orders.is_empty() => return "read, empty".to_owned(),
+            Ok(_) => return "read".to_owned(),
+            Err(error) => error,
+        };
+        let kinds = [
+            "parse error",
+            " needs ",
+            " takes no ",
+            "would be nothing",
+            "not whole sectors",
+            "waits for one of them",
+            "is not a time",
+            "no power of two",
+            "expected a size",
+        ];
+        let kind = kinds.into_iter().find(|kind| error.contains(kind));
+        kind.map_or_else(|| "another error".to_owned(), str::to_owned)
+    },
+    outcomes: &[
+        "read, empty",
+        "read",
+        "no text",
+        "parse error",
+        " needs ",
+        " takes no ",
+        "would be nothing",
+        "not whole sectors",
+        "waits for one of them",
+        "is not a time",
+        "no power of two",
+        "another error",
+    ],
 };

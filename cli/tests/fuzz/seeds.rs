@@ -370,3 +370,26 @@ pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     let table = TABLE.get_or_init(|| (0..256).map(table).collect());
     !bytes.iter().fold(!0u32, |crc, byte| (crc >> 8) ^ table[(crc as u8 ^ byte) as usize])
 }
+
+/// Fault plans: every key, and every way to make no sense.
+pub(crate) fn fault_plans() -> Vec<Vec<u8>> {
+    let plans = [
+        "",
+        "seed = 7\natomic = \"512\"\n",
+        "atomic = \"3K\"",
+        "[[fault]]\nfault = \"vanish\"\nmember = \"slot:1\"\nafter-requests = 10\nfor = \"1.5s\"\n",
+        "[[fault]]\nfault = \"latent\"\nmember = \"d1\"\nfrom = \"1MiB\"\nlength = \"64K\"\n",
+        "[[fault]]\nfault = \"stuck\"\nmember = \"d1\"\non = [\"read\", \"flush\"]\ntimes = 3\n",
+        "[[fault]]\nfault = \"slow\"\nmember = \"d1\"\ndelay = \"5ms\"\nwhen = \"Fail\"\n",
+        "[[fault]]\nfault = \"misdirected\"\nmember = \"d1\"\nby = \"4K\"\n",
+        "[[fault]]\nfault = \"power-cut\"\nafter = \"2m\"\n",
+        "[[fault]]\nfault = \"power-cut\"\nafter = \"2m\"\nwhen = \"Fail\"\n",
+        "[[fault]]\nfault = \"lie\"\nmember = \"d1\"\nlength = \"4K\"\n",
+        "[[fault]]\nfault = \"dead\"\nmember = \"d1\"\n",
+        "[[fault]]\nfault = \"lost\"\nmember = \"d1\"\ntimes = 0\n",
+        "[[fault]]\nfault = \"torn\"\nmember = \"d1\"\nlength = \"100\"\n",
+        "[[fault]]\nfault = \"error\"\nmember = \"d1\"\nfor = \"soon\"\n",
+        "[[fault]]\nfault = \"error\"\nmember = \"d1\"\nfrom = \"much\"\n",
+    ];
+    plans.map(|plan| plan.as_bytes().to_vec()).into()
+}

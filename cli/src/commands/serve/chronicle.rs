@@ -13,6 +13,35 @@ use crate::events::{Names, sentence};
 /// Passes are told of in steps of a fifth, as mdadm does.
 const STEP_PERCENT: u64 = 20;
 
+/// The names under which something may happen while an array is served, faults aside.
+const NAMES: [&str; 19] = [
+    "Fail",
+    "FailSpare",
+    "SpareActive",
+    "RebuildStarted",
+    "Rebuild20",
+    "Rebuild40",
+    "Rebuild60",
+    "Rebuild80",
+    "RebuildFinished",
+    "SpareAssigned",
+    "MemberReturned",
+    "ReplacementStarted",
+    "ReadCorrected",
+    "BadBlocks",
+    "RangeFailed",
+    "NoSpace",
+    "MemberSlow",
+    "Mismatch",
+    "FailedArray",
+];
+
+/// The names that somebody can wait for; none if this is one of them.
+pub(super) fn names_beside(name: &str) -> Option<String> {
+    let known = NAMES.iter().any(|known| known.eq_ignore_ascii_case(name));
+    (!known).then(|| NAMES.join(", "))
+}
+
 /// Turns events into what followers are told.
 #[derive(Debug)]
 pub(super) struct Chronicle {
@@ -117,5 +146,22 @@ fn what_pass(event: &Event) -> Option<String> {
             Some(format!("{action}: {how}{found}"))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_raid::event::FailReason;
+
+    use super::*;
+
+    #[test]
+    fn what_happens_can_be_waited_for() {
+        let failed = Event::MemberFailed { member: 0, slot: None, reason: FailReason::Requested };
+        for event in [failed, Event::Broken, Event::MemberSlow { member: 0 }] {
+            assert_eq!(names_beside(name_of(&event)), None, "{event:?}");
+        }
+        assert_eq!(names_beside("rebuild40"), None);
+        assert!(names_beside("Rebuild50").unwrap().contains("Rebuild40, Rebuild60"));
     }
 }

@@ -12,6 +12,7 @@ use holdfast_core::time::{Clock, Duration, Instant};
 use holdfast_sim::inject::{BlowId, FaultPlan, Harm, InForce, Order, Schedule, orders};
 use serde::Serialize;
 
+use super::chronicle::names_beside;
 use crate::config::{Selector, Serve};
 use crate::control::protocol::Whose;
 use crate::exit::{Exit, Failure, Outcome};
@@ -95,6 +96,12 @@ impl Faults {
     /// Takes an order for later, or for the next turn.
     fn take(&mut self, order: Order, session: &Session, now: Instant) -> Result<(), Failure> {
         order.check().map_err(|error| Failure::usage(error.to_string()))?;
+        if let Some(event) = &order.when
+            && let Some(names) = names_beside(event)
+        {
+            let text = format!("when: nothing is called {event:?}");
+            return Err(Failure::usage(text).hint(format!("what may happen: {names}")));
+        }
         if let Some(word) = &order.member {
             let member = meant(word, session)?;
             order
