@@ -124,6 +124,23 @@ fn a_member_that_is_stuck_is_failed_while_it_is_served_and_nobody_waits_for_it()
     assert!(fs::read(dir.path("after")).unwrap() == data);
 }
 
+/// One that cannot be spared keeps a change from being recorded: whoever asked for it is told so.
+#[test]
+fn a_change_that_a_stuck_member_keeps_from_the_record_is_reported() {
+    let dir = Dir::new();
+    raid5(&dir);
+    let mut serving = Serving::start(&dir, &format!("--inject --overlay over {ALL}"));
+    ends(&dir, "inject stuck --member 0.img", 0);
+    let run = ends(&dir, &format!("fail --member 1.img {ALL}"), 4);
+    assert!(run.err.contains("1.img (slot 1) is faulty, but not on record yet: member"), "{run:?}");
+    assert!(run.err.contains("0.img does not answer"), "{run:?}");
+    ends(&dir, "inject mend", 0);
+    let run = told(&dir, &format!("detail {ALL}"), 1);
+    assert!(run.contains("degraded"), "{run}");
+    ends(&dir, "stop", 0);
+    assert_eq!(serving.ended(), Some(0));
+}
+
 /// Whether a request is answered within a time, and well.
 fn answers(disk: &mut Client, within: Duration) -> bool {
     let mut finished = Vec::new();

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use holdfast_core::time::{Clock, Instant};
+use holdfast_core::time::{Clock, Duration, Instant};
 use holdfast_raid::event::Event;
 use holdfast_raid::sync::Action;
 
@@ -14,7 +14,7 @@ use super::faults::{Deed, Faults};
 use super::log::Log;
 use super::newcomer::{Came, Purpose, Visit};
 use super::program::Program;
-use super::{PATIENCE, metrics};
+use super::{PATIENCE, metrics, silent};
 use crate::args::LogWord;
 use crate::commands::change::{self, Changed};
 use crate::commands::check::{self, Comparison};
@@ -74,8 +74,8 @@ struct Waiting {
 enum Work {
     /// A device that is to take part has not been looked at yet.
     Visit(Visit),
-    /// The metadata of the others.
-    Record(Changed),
+    /// The metadata of the others, until somebody has to be told that they do not come.
+    Record(Changed, Instant),
     /// A check.
     Check(Comparison),
     /// A repair; whether it locates.
@@ -124,7 +124,7 @@ impl Control {
         }
         for waiting in &mut self.waiting {
             match &mut waiting.work {
-                Work::Visit(_) | Work::Record(_) => {}
+                Work::Visit(_) | Work::Record(..) => {}
                 Work::Check(work) | Work::Repair(work, _) => {
                     work.take(event, names, &waiting.report);
                 }
@@ -143,7 +143,11 @@ impl Control {
 
     /// When something is due here that nobody asks for.
     pub(super) fn poll_at(&self) -> Option<Instant> {
-        self.faults.as_ref().and_then(Faults::poll_at)
+        let records = self.waiting.iter().filter_map(|waiting| match &waiting.work {
+            Work::Record(_, until) => Some(*until),
+            _ => None,
+        });
+        records.chain(self.faults.as_ref().and_then(Faults::poll_at)).min()
     }
 
     /// Whether the power of the members has failed, by order.
@@ -322,7 +326,7 @@ fn change_member(
     let changed = deed(session, &Selector::parse(&what.member)?, what.dry_run)?;
     Ok(match what.dry_run {
         true => Begun::Done(change::answer(changed, true, session, report)),
-        false => Begun::Work(Box::new(Work::Record(changed))),
+        false => Begun::Work(Box::new(Work::Record(changed, patience_of(session)))),
     })
 }
 
@@ -364,6 +368,20 @@ fn set_speed(
     Ok(Exit::Good)
 }
 
+/// How long whoever has changed something waits for the others' metadata.
+const RECORDED_WITHIN: Duration = Duration::from_secs(10);
+
+fn patience_of(session: &mut Session) -> Instant {
+    session.clock.now() + RECORDED_WITHIN
+}
+
+/// A change that somebody keeps from being recorded. It goes on, but nobody is made to wait for it.
+fn not_on_record(changed: &Changed, session: &Session) -> Failure {
+    let who = silent(session);
+    Failure::error(format!("{}, but not on record yet: {who} does not answer", changed.sentence))
+        .hint("it will be once that member answers, or is failed, too, if it can be spared")
+}
+
 /// A device that was removed is let go of, so that it can be used elsewhere, or come again.
 fn let_go(changed: &Changed, session: &mut Session) {
     let removed = changed.action == "remove";
@@ -385,15 +403,18 @@ impl Waiting {
                     return Some(Self { caller, report, work: Work::Visit(visit), began: false });
                 }
                 Ok(Came::In(changed, false)) => {
-                    let work = Work::Record(changed);
+                    let work = Work::Record(changed, patience_of(session));
                     return Some(Self { caller, report, work, began: true });
                 }
                 Ok(Came::In(changed, true)) => Ok(change::answer(changed, true, session, &report)),
                 Err(failure) => Err(failure),
             },
-            Work::Record(changed) if session.array.is_recorded() => {
+            Work::Record(changed, _) if session.array.is_recorded() => {
                 let_go(&changed, session);
                 Ok(change::answer(changed, false, session, &report))
+            }
+            Work::Record(changed, until) if session.clock.now() >= until => {
+                Err(not_on_record(&changed, session))
             }
             Work::Check(comparison) if comparison.is_over() => {
                 let answer = comparison.end(session);

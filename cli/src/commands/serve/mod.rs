@@ -409,10 +409,18 @@ impl Serving {
 
 /// Whoever has not answered for so long.
 fn stuck(session: &Session) -> Failure {
+    let who = silent(session);
+    Failure::error(format!("stuck: {who} does not answer; left as after a crash"))
+        .hint("the next verb resyncs what was being written")
+}
+
+/// The members that owe answers.
+fn silent(session: &Session) -> String {
     let silent = (0..session.paths.len()).filter(|&member| session.array.outstanding(member) > 0);
     let silent: Vec<String> =
         silent.map(|member| session.path(member).display().to_string()).collect();
-    let who = if silent.is_empty() { "nobody knows who".to_owned() } else { silent.join(", ") };
-    Failure::error(format!("stuck: member {who} does not answer; left as after a crash"))
-        .hint("the next verb resyncs what was being written")
+    match silent.is_empty() {
+        true => "somebody".to_owned(),
+        false => format!("member {}", silent.join(", ")),
+    }
 }
