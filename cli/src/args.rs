@@ -11,6 +11,7 @@ pub(crate) mod inject;
 mod knobs;
 pub(crate) mod multipath;
 mod sim;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub(crate) use sim::{
     ModeWord, ProfileWord, SimArenaArgs, SimArgs, SimCoverageArgs, SimMergeArgs, SimMutantsArgs,
     SimReplayArgs, SimRunArgs, SimShrinkArgs, SimTableArgs, SimVerb,
 };
+pub(crate) use tls::{TlsArgs, TlsWord};
 
 use clap::builder::Styles;
 use clap::{
@@ -247,6 +249,8 @@ pub(crate) struct ServeArgs {
     /// Where NBD clients connect: unix:PATH or tcp:ADDRESS:PORT; may be given several times
     #[arg(long, value_name = "WHERE", value_parser = address, group = "front")]
     pub(crate) nbd: Vec<Address>,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     #[command(flatten)]
     pub(crate) file: FileArgs,
     /// Name of the export [default: the array's own]

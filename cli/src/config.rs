@@ -28,7 +28,7 @@ use crate::args::{self, LogWord, Verb};
 use crate::control::protocol::Request;
 use crate::exit::Failure;
 use crate::export;
-use crate::front::Wanted;
+use crate::front::{TlsWish, Wanted};
 use crate::knobs::Knobs;
 use crate::overlay::Way;
 
@@ -275,6 +275,7 @@ pub(crate) struct Zero {
 pub(crate) struct Serve {
     pub(crate) group: Group,
     pub(crate) nbd: Vec<Address>,
+    pub(crate) tls: TlsWish,
     pub(crate) export: Option<String>,
     pub(crate) read_only: bool,
     pub(crate) file: Wanted,
@@ -758,16 +759,12 @@ fn create_job(create: args::CreateArgs) -> Result<Create, Failure> {
 const MAX_EXPORT_NAME_BYTES: usize = 4096;
 
 fn serve_job(mut serve: args::ServeArgs) -> Result<Serve, Failure> {
+    let tls = TlsWish::of(serve.tls.clone())?;
+    if !serve.listen_anywhere {
+        tls.refuse_strangers(&serve.nbd, "array")?;
+    }
     let beyond = |address: &SocketAddr| !address.ip().is_loopback() && !serve.listen_anywhere;
     let hint = "use 127.0.0.1:PORT, or --listen-anywhere if that is meant";
-    for address in &serve.nbd {
-        if let Address::Tcp(reachable) = address
-            && beyond(reachable)
-        {
-            let text = format!("--nbd tcp:{reachable}: other machines could write to the array");
-            return Err(Failure::usage(text).hint(hint));
-        }
-    }
     if let Some(reachable) = serve.metrics.filter(beyond) {
         let text = format!("--metrics {reachable}: other machines could read the figures");
         return Err(Failure::usage(text).hint(hint));
@@ -792,6 +789,7 @@ fn serve_job(mut serve: args::ServeArgs) -> Result<Serve, Failure> {
     Ok(Serve {
         group,
         nbd: serve.nbd,
+        tls,
         export: serve.export,
         read_only: serve.read_only,
         file: serve.file.wanted(),

@@ -296,6 +296,11 @@ fn nonsense_is_refused_before_anything_is_served() {
     dir.data("file", 65536);
     dir.fails("serve 0.img 1.img", 64, &["--nbd"]);
     dir.fails("serve --nbd tcp:0.0.0.0:10809 0.img 1.img", 64, &["listen-anywhere"]);
+    if !cfg!(feature = "tls") {
+        let line = "serve --nbd unix:s --tls require --tls-certificates c 0.img 1.img";
+        dir.fails(line, 4, &["this build has none", "--features tls"]);
+        assert!(!dir.path("s").exists());
+    }
     dir.fails("serve --nbd tcp:nowhere 0.img 1.img", 64, &["ADDRESS:PORT"]);
     dir.fails("serve --nbd pipe:x 0.img 1.img", 64, &["unix:PATH"]);
     dir.fails("serve --nbd unix:file 0.img 1.img", 4, &["is there and is no socket"]);

@@ -46,14 +46,15 @@ const BANNED: [(&str, &str); 9] = [
     ("lazy_static", "std::sync::OnceLock"),
     ("log", "libraries are silent: events go out as values"),
     ("once_cell", "std::sync::OnceLock"),
-    ("openssl-sys", "nothing here is encrypted"),
+    ("openssl-sys", "rustls, behind the feature `tls`"),
     ("rand", "rand_chacha, whose stream is stable by contract"),
     ("tokio", "completion queues and a few threads"),
     ("tracing", "libraries are silent: events go out as values"),
 ];
 
-/// Crates that may be there in two versions at once: macros under different macros.
-const DOUBLE: [&str; 1] = ["syn"];
+/// Crates that may be there in two versions at once: macros under different macros, and what ring draws
+/// its keys with (feature `tls`) beside what tests draw with.
+const DOUBLE: [&str; 2] = ["getrandom", "syn"];
 
 /// The rooms with `unsafe` in them.
 const ROOMS: [&str; 8] = [
@@ -67,12 +68,13 @@ const ROOMS: [&str; 8] = [
     "cli/tests/fuzz/alloc.rs",
 ];
 
-/// What cargo knows of the packages this machine builds. Those of other systems need not have been downloaded.
+/// What cargo knows of the packages this machine builds, as this test was built. Those of other systems need not have been downloaded.
 fn metadata() -> Value {
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let features = if cfg!(feature = "tls") { "holdfast-cli/tls" } else { "" };
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--offline", "--locked"])
-        .args(["--filter-platform", &platform])
+        .args(["--filter-platform", &platform, "--features", features])
         .current_dir(repository())
         .output()
         .expect("cargo runs");

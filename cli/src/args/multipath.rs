@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use holdfast_host::nbd::Address;
 
-use super::FileArgs;
+use super::{FileArgs, TlsArgs};
 
 /// What to do with several paths to one disk.
 #[derive(Debug, Subcommand)]
@@ -57,6 +57,8 @@ pub(crate) struct MultipathServeArgs {
     /// Where NBD clients connect: unix:PATH or tcp:ADDRESS:PORT; may be given several times
     #[arg(long, value_name = "WHERE", value_parser = super::address, group = "front")]
     pub(crate) nbd: Vec<Address>,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     #[command(flatten)]
     pub(crate) file: FileArgs,
     /// Allow TCP addresses that other machines can reach

@@ -9,6 +9,7 @@ mod absent;
 mod losetup;
 #[cfg(feature = "fuse")]
 mod mounted;
+mod tls;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ pub(crate) use self::absent::FileFront;
 pub(crate) use self::losetup::Losetup;
 #[cfg(feature = "fuse")]
 pub(crate) use self::mounted::FileFront;
+pub(crate) use self::tls::{Tls, TlsWish, listen};
 
 /// How often a program that runs meanwhile is asked whether it has ended.
 pub(crate) const LOOK: Duration = Duration::from_millis(5);

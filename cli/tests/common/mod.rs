@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod client;
+pub(crate) mod pki;
 pub(crate) mod served;
 
 use std::fs::{self, File};

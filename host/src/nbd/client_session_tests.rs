@@ -6,7 +6,7 @@ use holdfast_core::time::{Instant, StepClock};
 
 use super::*;
 use crate::nbd::export::Export;
-use crate::nbd::session::{Ask, AskTag, Limits, Session};
+use crate::nbd::session::{Ask, AskTag, Encryption, Limits, Session};
 
 /// A client and a server, mouth to ear.
 struct Call {
@@ -33,7 +33,7 @@ impl Call {
         };
         let mut call = Self {
             client: ClientSession::new(name),
-            server: Session::new(Rc::new(export), Limits::default()),
+            server: Session::new(Rc::new(export), Limits::default(), Encryption::Off),
             disk: MemDisk::with_geometry(geometry),
             asks: Slab::new(),
             answers: Vec::new(),

@@ -6,20 +6,24 @@
 //!   bytes out;
 //! - [`server`] owns the sockets and carries asks to the device and answers home;
 //! - [`client`] is the other end: a server's export as a device, [`target`] its address, and
-//!   [`client_session`] its side of the conversation, without I/O.
+//!   [`client_session`] its side of the conversation, without I/O;
+//! - [`tls`] is who the server is, where connections may be encrypted.
 //!
 //! Offered are the fixed newstyle handshake with `GO`, `INFO` and `LIST`, structured replies,
-//! extended headers, block sizes, flush, FUA, trim, write-zeroes, cache and block status. TLS is
-//! not.
+//! extended headers, block sizes, flush, FUA, trim, write-zeroes, cache, block status and, with the
+//! feature `tls`, TLS.
 
 mod buffers;
 pub mod client;
 pub mod client_session;
 pub mod export;
+mod line;
+mod listener;
 mod negotiation;
 pub mod server;
 pub mod session;
 pub mod target;
+pub mod tls;
 mod transmission;
 pub mod wire;
 
@@ -27,3 +31,4 @@ pub use client::{NbdDisk, Target};
 pub use export::{Context, Export, Extent, Offer};
 pub use server::{Address, Server};
 pub use session::{Ask, AskTag, Session};
+pub use tls::Credentials;

@@ -7,16 +7,36 @@ use super::buffers::Output;
 use super::export::{Context, Export, MAX_BLOCK_BYTES, PREFERRED_BLOCK_BYTES};
 use super::wire::{self, Fields, handshake, info, option, reply};
 
+/// Magic, kind and length of an option.
+const HEADER_BYTES: usize = 16;
+
 /// The largest option that is looked at; the longest legal name has 4096 bytes.
 const MAX_OPTION_BYTES: u32 = 16 << 10;
 
 /// The largest option that is passed over; who sends more is hung up on.
 const MAX_SKIPPED_BYTES: u32 = 1 << 20;
 
+/// Whether a conversation may be encrypted, or must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encryption {
+    /// It cannot be.
+    #[default]
+    Off,
+    /// As the client likes.
+    Offered,
+    /// Without it nothing is said of the export.
+    Required,
+}
+
 /// What client and server have agreed on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Agreed {
-    /// Whether the client knows options at all and wants no padding.
+    encryption: Encryption,
+    /// Whether what is said is encrypted.
+    secured: bool,
+    /// Whether the client knows options at all.
+    fixed: bool,
+    /// Whether it wants no padding.
     no_zeroes: bool,
     pub(super) structured: bool,
     pub(super) extended: bool,
@@ -34,6 +54,8 @@ pub(super) enum Next {
     Skip { bytes: usize, then: usize },
     /// So many bytes are understood; requests follow.
     Begin { bytes: usize },
+    /// So many bytes are understood; once the answer has gone, TLS follows.
+    Secure { bytes: usize },
     /// It is over once the answers have gone.
     End,
 }
@@ -48,9 +70,22 @@ pub(super) fn greet(output: &mut Output) {
 }
 
 impl Agreed {
+    /// Nothing yet.
+    pub(super) fn new(encryption: Encryption) -> Self {
+        Self { encryption, ..Self::default() }
+    }
+
+    /// Encrypted from now on. Of what was agreed on before only the client's flags count, which it
+    /// does not say again: anybody on the way may have said the rest.
+    pub(super) fn secure(&mut self) {
+        let Self { encryption, fixed, no_zeroes, .. } = *self;
+        *self = Self { encryption, fixed, no_zeroes, secured: true, ..Self::default() };
+    }
+
     /// The client's flags, its first four bytes; false if they mean nothing.
     pub(super) fn take_flags(&mut self, flags: u32) -> bool {
         let known = u32::from(handshake::FIXED_NEWSTYLE | handshake::NO_ZEROES);
+        self.fixed = flags & u32::from(handshake::FIXED_NEWSTYLE) != 0;
         self.no_zeroes = flags & u32::from(handshake::NO_ZEROES) != 0;
         flags & !known == 0
     }
@@ -62,7 +97,6 @@ impl Agreed {
         export: &Export,
         output: &mut Output,
     ) -> Next {
-        const HEADER_BYTES: usize = 16;
         let mut fields = Fields(bytes);
         let (Some(magic), Some(kind), Some(length)) = (fields.u64(), fields.u32(), fields.u32())
         else {
@@ -71,23 +105,40 @@ impl Agreed {
         if magic != wire::OPTION_MAGIC || length > MAX_SKIPPED_BYTES {
             return Next::End;
         }
+        if self.is_too_plain_for(kind) {
+            let text = b"this server speaks of its exports under TLS alone";
+            return refuse(kind, reply::ERR_TLS_REQD, text, fields.0, length, output);
+        }
         if length > MAX_OPTION_BYTES {
-            if kind == option::EXPORT_NAME {
-                return Next::End;
-            }
             let text = format!("options of more than {MAX_OPTION_BYTES} bytes are not looked at");
-            answer(output, kind, reply::ERR_TOO_BIG, text.as_bytes());
-            let here = fields.0.len().min(length as usize);
-            return Next::Skip { bytes: HEADER_BYTES + here, then: length as usize - here };
+            return refuse(kind, reply::ERR_TOO_BIG, text.as_bytes(), fields.0, length, output);
         }
         let Some(data) = fields.bytes(length as usize) else { return Next::More };
         let bytes = HEADER_BYTES + data.len();
         self.answer_option(kind, data, export, output).map_or(Next::Option { bytes }, |ending| {
             match ending {
                 Ending::Begin => Next::Begin { bytes },
+                Ending::Secure => Next::Secure { bytes },
                 Ending::Leave => Next::End,
             }
         })
+    }
+
+    /// Whether an option is not to be answered before TLS.
+    const fn is_too_plain_for(&self, kind: u32) -> bool {
+        let always = matches!(kind, option::STARTTLS | option::ABORT);
+        matches!(self.encryption, Encryption::Required) && !self.secured && !always
+    }
+
+    /// What is wrong with changing to TLS here.
+    const fn refuse_tls(&self, data: &[u8]) -> Option<(u32, &'static str)> {
+        match self.encryption {
+            Encryption::Off => Some((reply::ERR_UNSUP, "there is no TLS here")),
+            _ if self.secured => Some((reply::ERR_INVALID, "this is under TLS already")),
+            _ if !self.fixed => Some((reply::ERR_INVALID, "TLS needs the fixed newstyle")),
+            _ if !data.is_empty() => Some((reply::ERR_INVALID, "this option carries no data")),
+            _ => None,
+        }
     }
 
     fn answer_option(
@@ -110,6 +161,13 @@ impl Agreed {
                 answer(output, kind, reply::ACK, &[]);
                 return Some(Ending::Leave);
             }
+            option::STARTTLS => match self.refuse_tls(data) {
+                Some((error, text)) => answer(output, kind, error, text.as_bytes()),
+                None => {
+                    answer(output, kind, reply::ACK, &[]);
+                    return Some(Ending::Secure);
+                }
+            },
             option::LIST if data.is_empty() => {
                 let mut server = (export.name.len() as u32).to_be_bytes().to_vec();
                 server.extend(export.name.as_bytes());
@@ -187,7 +245,25 @@ impl Agreed {
 
 enum Ending {
     Begin,
+    Secure,
     Leave,
+}
+
+/// Refuses an option without a look at its data, of which so much is here already.
+fn refuse(
+    kind: u32,
+    error: u32,
+    text: &[u8],
+    here: &[u8],
+    length: u32,
+    output: &mut Output,
+) -> Next {
+    if kind == option::EXPORT_NAME {
+        return Next::End; // the one option that has no way to say no
+    }
+    answer(output, kind, error, text);
+    let here = here.len().min(length as usize);
+    Next::Skip { bytes: HEADER_BYTES + here, then: length as usize - here }
 }
 
 fn answer(output: &mut Output, option: u32, kind: u32, data: &[u8]) {

@@ -9,10 +9,9 @@
 //! not finish its handshake, or stops in the middle of a request, is hung up on.
 
 use std::fmt;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,7 +23,11 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
 use super::export::{Export, Offer};
-use super::session::{Ask, AskTag, Limits, Session};
+use super::line::Client;
+pub use super::line::PATIENCE;
+use super::listener::Listener;
+use super::session::{Ask, AskTag, Encryption, Limits, Session};
+use super::tls::Credentials;
 use super::transmission::MAX_EXTENTS;
 use crate::clock::Wakeup;
 use crate::socket;
@@ -39,13 +42,21 @@ pub enum Address {
     Tcp(SocketAddr),
 }
 
+impl Address {
+    /// The address as tools of the NBD world write it, for clients that are to insist on TLS or not.
+    pub fn uri(&self, tls: bool) -> String {
+        let scheme = if tls { "nbds" } else { "nbd" };
+        match self {
+            Self::Unix(path) => format!("{scheme}+unix:///?socket={}", path.display()),
+            Self::Tcp(address) => format!("{scheme}://{address}"),
+        }
+    }
+}
+
 /// The address as tools of the NBD world write it.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "nbd+unix:///?socket={}", path.display()),
-            Self::Tcp(address) => write!(f, "nbd://{address}"),
-        }
+        f.write_str(&self.uri(false))
     }
 }
 
@@ -56,11 +67,8 @@ pub const MAX_CLIENTS: usize = 1024;
 /// Descriptors the process wants to be allowed: clients, members, and room to spare.
 const DESCRIPTORS: u64 = 4 * MAX_CLIENTS as u64;
 
-/// How long a client may take over its handshake, or stop in the middle of a request.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Pieces written by one system call.
-const PIECES: usize = 64;
+/// Steps of TLS handshakes in one turn: each may cost a signature, and others wait meanwhile.
+const GREETINGS: u32 = 8;
 
 /// Serves one export to any number of clients.
 #[derive(Debug)]
@@ -73,6 +81,10 @@ pub struct Server {
     watch: Option<Watch>,
     listeners: Vec<Listener>,
     clients: Slab<Client>,
+    encryption: Encryption,
+    credentials: Option<Credentials>,
+    /// Who is heard first, so that everybody is at some time.
+    first: usize,
     /// Asks of clients, known to the device by their key.
     asked: Slab<Asked>,
     /// Handed back by a full device; goes first next time.
@@ -87,16 +99,6 @@ pub struct Server {
 struct Asked {
     client: Key,
     tag: AskTag,
-}
-
-#[derive(Debug)]
-struct Client {
-    socket: Socket,
-    session: Session,
-    readable: bool,
-    writable: bool,
-    /// When it last said or took something.
-    heard: Instant,
 }
 
 /// What an event of the epoll set is about, as a number it can carry: listeners count from 0,
@@ -119,6 +121,9 @@ impl Server {
             watch: None,
             listeners: Vec::new(),
             clients: Slab::new(),
+            encryption: Encryption::Off,
+            credentials: None,
+            first: 0,
             asked: Slab::new(),
             held: None,
             finished: Vec::new(),
@@ -133,6 +138,13 @@ impl Server {
         epoll::add(&self.epoll, watch, event, epoll::EventFlags::IN)?;
         self.watch = Some(watch.clone());
         Ok(())
+    }
+
+    /// Offers TLS to clients that come from now on; where it is `required` they are told nothing
+    /// without.
+    pub fn encrypt(&mut self, credentials: Credentials, required: bool) {
+        self.encryption = if required { Encryption::Required } else { Encryption::Offered };
+        self.credentials = Some(credentials);
     }
 
     /// Listens at an address; the address, with the port the system chose if it was 0.
@@ -186,7 +198,7 @@ impl Server {
     ) -> io::Result<()> {
         self.sleep(device, clock, until)?;
         let now = clock.now();
-        self.each_client(|client| client.receive(now));
+        self.receive(now);
         self.ask(device);
         device.poll(now, &mut self.finished);
         self.answer();
@@ -194,6 +206,16 @@ impl Server {
         self.each_client(|client| client.send(now));
         self.hang_up(now);
         Ok(())
+    }
+
+    fn receive(&mut self, now: Instant) {
+        let mut greetings = GREETINGS;
+        let mut keys: Vec<Key> = self.clients.iter().map(|(key, _)| key).collect();
+        self.first = (self.first + 1) % keys.len().max(1);
+        keys.rotate_left(self.first);
+        for key in keys {
+            self.clients[key].receive(now, &mut greetings);
+        }
     }
 
     fn each_client(&mut self, mut act: impl FnMut(&mut Client)) {
@@ -245,8 +267,8 @@ impl Server {
             self.accept(about as usize, now);
         } else if let Some(client) = self.clients.get_mut(Key::from_bits(about & !CLIENT)) {
             let ended = EventFlags::HUP | EventFlags::ERR | EventFlags::RDHUP;
-            client.readable |= flags.intersects(EventFlags::IN | ended);
-            client.writable |= flags.intersects(EventFlags::OUT | ended);
+            let read = flags.intersects(EventFlags::IN | ended);
+            client.can(read, flags.intersects(EventFlags::OUT | ended));
         }
     }
 
@@ -260,15 +282,15 @@ impl Server {
             // Too many, or one that went away while it waited.
             _ => return,
         };
-        let session = Session::new(Rc::clone(&self.export), self.limits);
-        let client = Client { socket, session, readable: true, writable: true, heard: now };
+        let session = Session::new(Rc::clone(&self.export), self.limits, self.encryption);
+        let client = Client::new(socket, session, self.credentials.clone(), now);
         let key = self.clients.insert(client);
         let event = epoll::EventData::new_u64(key.to_bits() | CLIENT);
         let flags = epoll::EventFlags::IN
             | epoll::EventFlags::OUT
             | epoll::EventFlags::RDHUP
             | epoll::EventFlags::ET;
-        if epoll::add(&self.epoll, self.clients[key].socket.as_fd(), event, flags).is_err() {
+        if epoll::add(&self.epoll, self.clients[key].as_fd(), event, flags).is_err() {
             self.clients.remove(key);
         }
         self.moved = true;
@@ -277,7 +299,7 @@ impl Server {
     /// Hangs up on whoever has been longest at the handshake.
     fn make_room(&mut self) {
         let shaking = self.clients.iter().filter(|(_, client)| !client.session.is_transmitting());
-        if let Some(key) = shaking.min_by_key(|(_, client)| client.heard).map(|(key, _)| key) {
+        if let Some(key) = shaking.min_by_key(|(_, client)| client.heard()).map(|(key, _)| key) {
             self.clients.remove(key);
         }
     }
@@ -324,65 +346,12 @@ impl Server {
     fn hang_up(&mut self, now: Instant) {
         let over = |(key, client): (Key, &Client)| {
             let given_up = client.given_up_at().is_some_and(|at| at <= now);
-            (client.session.has_ended() || given_up).then_some(key)
+            (client.has_ended() || given_up).then_some(key)
         };
         let over: Vec<Key> = self.clients.iter().filter_map(over).collect();
         for key in over {
             self.clients.remove(key); // closing the socket takes it out of the epoll set
         }
-    }
-}
-
-impl Client {
-    /// Whether a turn would read or write something.
-    fn is_ready(&self) -> bool {
-        self.readable && self.session.wants_input() || self.writable && self.session.has_output()
-    }
-
-    /// Reads until there is no more, or no more is wanted.
-    fn receive(&mut self, now: Instant) {
-        while self.readable && self.session.wants_input() {
-            let space = self.session.space();
-            if space.is_empty() {
-                return;
-            }
-            match self.socket.read(space) {
-                Ok(0) => {
-                    self.readable = false;
-                    self.session.ended();
-                }
-                Ok(count) => {
-                    self.session.filled(count);
-                    self.heard = now;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => self.session.ended(),
-            }
-        }
-    }
-
-    fn send(&mut self, now: Instant) {
-        while self.writable && self.session.has_output() {
-            match self.socket.write_vectored(&self.session.output(PIECES)) {
-                Ok(count) => {
-                    self.session.sent(count);
-                    self.heard = now;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.writable = false;
-                    self.session.ended();
-                }
-            }
-        }
-    }
-
-    /// When there is no more patience with it.
-    fn given_up_at(&self) -> Option<Instant> {
-        let unfinished = !self.session.is_transmitting() || self.session.is_mid_request();
-        unfinished.then(|| self.heard + PATIENCE)
     }
 }
 
@@ -401,75 +370,5 @@ fn allow_descriptors() {
     }
 }
 
-#[derive(Debug)]
-enum Listener {
-    Unix(UnixListener, PathBuf),
-    Tcp(TcpListener),
-}
-
-impl Listener {
-    fn accept(&self) -> io::Result<Socket> {
-        match self {
-            Self::Unix(listener, _) => {
-                let (stream, _) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                Ok(Socket::Unix(stream))
-            }
-            Self::Tcp(listener) => {
-                let (stream, _) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                stream.set_nodelay(true)?;
-                Ok(Socket::Tcp(stream))
-            }
-        }
-    }
-}
-
-impl AsFd for Listener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Unix(listener, _) => listener.as_fd(),
-            Self::Tcp(listener) => listener.as_fd(),
-        }
-    }
-}
-
-/// A socket file nobody listens on is a trap for the next one.
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Socket {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
-impl Socket {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.read(bytes),
-            Self::Tcp(stream) => stream.read(bytes),
-        }
-    }
-
-    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.write_vectored(pieces),
-            Self::Tcp(stream) => stream.write_vectored(pieces),
-        }
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Unix(stream) => stream.as_fd(),
-            Self::Tcp(stream) => stream.as_fd(),
-        }
-    }
-}
+#[cfg(all(test, feature = "tls"))]
+mod tests;

@@ -5,6 +5,9 @@
 //! | bytes: put them into [`Session::space`], then [`Session::filled`] | [`Session::poll_ask`] |
 //! | [`Session::done`], [`Session::described`], [`Session::leave`] | bytes: [`Session::output`], then [`Session::sent`] |
 //!
+//! A session that [wants TLS](Session::wants_tls) is told by [`Session::secured`] when its bytes are
+//! those within TLS from then on; it knows nothing of how.
+//!
 //! After any input drain the asks, then the output. The space is empty while the client has as much
 //! under way as it may: read nothing from it until something has been answered or sent. A session
 //! that [has ended](Session::has_ended) is to be dropped; asks under way are answered to nobody.
@@ -17,6 +20,7 @@ use holdfast_core::buf::Buf;
 
 use super::buffers::{Input, Output};
 use super::export::{Context, Export, Extent, MAX_BLOCK_BYTES};
+pub use super::negotiation::Encryption;
 use super::negotiation::{self, Agreed, Next};
 pub use super::transmission::{Ask, AskTag};
 use super::transmission::{PART_BYTES, Transmission, check, put_error};
@@ -58,6 +62,8 @@ enum Phase {
     Options,
     /// So many bytes of an option nobody looks at come next.
     SkipOption(usize),
+    /// TLS comes next, once the client has been told so.
+    Securing,
     Requests,
     /// A write's data come next.
     Payload {
@@ -80,14 +86,14 @@ const MAX_SKIPPED_BYTES: u64 = 2 * MAX_BLOCK_BYTES as u64;
 
 impl Session {
     /// A conversation about `export`, begun by us.
-    pub fn new(export: Rc<Export>, limits: Limits) -> Self {
+    pub fn new(export: Rc<Export>, limits: Limits, encryption: Encryption) -> Self {
         let mut output = Output::default();
         negotiation::greet(&mut output);
         Self {
             export,
             limits,
             phase: Phase::Flags,
-            agreed: Agreed::default(),
+            agreed: Agreed::new(encryption),
             input: Input::new(),
             output,
             transmission: Transmission::default(),
@@ -110,7 +116,7 @@ impl Session {
     pub fn wants_input(&self) -> bool {
         match self.phase {
             Phase::Payload { .. } => true,
-            Phase::Closing | Phase::Broken => false,
+            Phase::Securing | Phase::Closing | Phase::Broken => false,
             _ => !self.is_pressed(),
         }
     }
@@ -127,6 +133,24 @@ impl Session {
     /// Nothing more will come from the client.
     pub fn ended(&mut self) {
         self.phase = Phase::Broken;
+    }
+
+    /// Whether both sides have agreed on TLS and all has gone that goes without.
+    pub const fn wants_tls(&self) -> bool {
+        matches!(self.phase, Phase::Securing) && !self.has_output()
+    }
+
+    /// What comes from now on was encrypted, what goes will be, and all is agreed on anew.
+    ///
+    /// Gives back what came behind the client's wish: it is TLS's, and not to be taken for something
+    /// the client said.
+    pub fn secured(&mut self) -> Vec<u8> {
+        assert!(self.wants_tls(), "only what was agreed on is done");
+        let behind = self.input.bytes().to_vec();
+        self.input.consume(behind.len());
+        self.agreed.secure();
+        self.phase = Phase::Options;
+        behind
     }
 
     /// No more requests: those under way are answered, new ones refused.
@@ -174,7 +198,8 @@ impl Session {
 
     /// Whether the handshake is over.
     pub const fn is_transmitting(&self) -> bool {
-        !matches!(self.phase, Phase::Flags | Phase::Options | Phase::SkipOption(_))
+        use Phase::{Flags, Options, Securing, SkipOption};
+        !matches!(self.phase, Flags | Options | SkipOption(_) | Securing)
     }
 
     /// Whether a request has begun to come and is not whole.
@@ -249,7 +274,7 @@ impl Session {
                 }
                 here > 0
             }
-            Phase::Closing | Phase::Broken => false,
+            Phase::Securing | Phase::Closing | Phase::Broken => false,
         }
     }
 
@@ -258,8 +283,10 @@ impl Session {
         let (bytes, phase) = match next {
             Next::More => return false,
             Next::Option { bytes } => (bytes, Phase::Options),
+            Next::Skip { bytes, then: 0 } => (bytes, Phase::Options),
             Next::Skip { bytes, then } => (bytes, Phase::SkipOption(then)),
             Next::Begin { bytes } => (bytes, Phase::Requests),
+            Next::Secure { bytes } => (bytes, Phase::Securing),
             Next::End => (0, Phase::Closing),
         };
         self.input.consume(bytes);

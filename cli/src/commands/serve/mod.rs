@@ -24,7 +24,7 @@ use std::time::Duration;
 use holdfast_core::size::Human;
 use holdfast_core::time::{Clock, Instant};
 use holdfast_host::nbd::session::Limits;
-use holdfast_host::nbd::{Address, Export, Server};
+use holdfast_host::nbd::{Export, Server};
 use holdfast_raid::status::{Health, Status};
 use serde::Serialize;
 
@@ -37,7 +37,7 @@ use crate::control::listen::Ears;
 use crate::control::place;
 use crate::control::protocol::Request;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::front::{self, FileFront, Fronted, Losetup};
+use crate::front::{self, FileFront, Fronted, Losetup, Tls};
 use crate::report::Report;
 use crate::session::{Purpose, Session};
 
@@ -97,6 +97,7 @@ struct Serving {
 /// Serves until told to stop.
 pub(super) fn run(config: &Serve, report: &Report) -> Outcome {
     refuse_impossible(config)?;
+    let tls = config.tls.load()?;
     let purpose = if config.read_only { Purpose::Look } else { Purpose::Serve };
     let mut session = Session::open(&config.group, purpose, report)?;
     let export = export(config, &session);
@@ -107,7 +108,7 @@ pub(super) fn run(config: &Serve, report: &Report) -> Outcome {
             return Err(failure);
         }
     };
-    match open(config, &export, &mut session, report) {
+    match open(config, tls, &export, &mut session, report) {
         Ok((server, signals, ears, places)) => {
             let (program, log) = (config.on_event.clone(), config.log);
             let mut serving = Serving {
@@ -159,6 +160,7 @@ fn export(config: &Serve, session: &Session) -> Export {
 /// Opens all sockets.
 fn open(
     config: &Serve,
+    tls: Option<Tls>,
     export: &Export,
     session: &mut Session,
     report: &Report,
@@ -173,11 +175,7 @@ fn open(
             .watch(watch)
             .map_err(|error| Failure::error(format!("cannot wait for members: {error}")))?;
     }
-    let listen = |address: &Address| match server.listen(address) {
-        Ok(bound) => Ok(bound.to_string()),
-        Err(error) => Err(Failure::error(format!("--nbd {address}: {error}"))),
-    };
-    let uris = config.nbd.iter().map(listen).collect::<Result<_, _>>()?;
+    let uris = front::listen(&mut server, tls, &config.nbd)?;
     let mut ears = Ears::new(bell);
     let control = open_control(config, session, &mut ears, report)?;
     let metrics = config.metrics.map(|address| scrape::listen(address, ears.teller())).transpose();

@@ -6,6 +6,8 @@ use holdfast_core::block::{BlockDevice, Completions, Geometry, MemDisk, Request,
 use holdfast_core::rng::Rng;
 use holdfast_core::time::Instant;
 
+mod securing;
+
 use super::*;
 use crate::nbd::Offer;
 use crate::nbd::wire::{self, chunk, option, reply, transmission};
@@ -53,18 +55,27 @@ impl Talk {
     }
 
     fn with(read_only: bool, limits: Limits) -> Self {
-        Self::over(MemDisk::new(BYTES / 512), read_only, limits)
+        Self::over(MemDisk::new(BYTES / 512), read_only, limits, Encryption::Off)
     }
 
-    fn over(disk: MemDisk, read_only: bool, limits: Limits) -> Self {
+    fn encrypted(encryption: Encryption) -> Self {
+        Self::over(MemDisk::new(BYTES / 512), false, Limits::default(), encryption)
+    }
+
+    fn over(disk: MemDisk, read_only: bool, limits: Limits, encryption: Encryption) -> Self {
         let name = "array".to_owned();
         let description = "a disk in memory".to_owned();
         let export = Export { name, description, bytes: BYTES, block_bytes: 512, read_only };
-        Self { session: Session::new(Rc::new(export), limits), disk: Disk(disk) }
+        Self { session: Session::new(Rc::new(export), limits, encryption), disk: Disk(disk) }
     }
 
     /// Says so much, in pieces of at most `step` bytes; what comes back.
-    fn say_in_steps(&mut self, mut bytes: &[u8], step: usize) -> Vec<u8> {
+    fn say_in_steps(&mut self, bytes: &[u8], step: usize) -> Vec<u8> {
+        self.say_and_keep(bytes, step).0
+    }
+
+    /// The same, and what was not taken.
+    fn say_and_keep(&mut self, mut bytes: &[u8], step: usize) -> (Vec<u8>, Vec<u8>) {
         let mut heard = self.hear();
         while !bytes.is_empty() && self.session.wants_input() {
             let space = self.session.space();
@@ -74,7 +85,7 @@ impl Talk {
             bytes = &bytes[count..];
             heard.extend(self.hear());
         }
-        heard
+        (heard, bytes.to_vec())
     }
 
     fn say(&mut self, bytes: &[u8]) -> Vec<u8> {
@@ -116,6 +127,11 @@ impl Talk {
             let answer = self.say(&opt(*kind, &[]));
             assert_eq!(kinds(&answer), [reply::ACK], "option {kind}");
         }
+        self.begin_again();
+    }
+
+    /// From options to the first request.
+    fn begin_again(&mut self) {
         let answer = self.say(&opt(option::GO, &go("array")));
         assert_eq!(kinds(&answer), [reply::INFO, reply::INFO, reply::ACK]);
         assert!(self.session.is_transmitting());
@@ -486,7 +502,19 @@ fn a_server_that_leaves_answers_and_refuses() {
 /// Valid openings with bytes flipped, cut and made up: no panic, no hang, bounded memory.
 #[test]
 fn hostile_bytes_are_survived() {
+    survive(Encryption::Off, &[]);
+}
+
+/// The same with TLS in between, whose bytes are those of the client as they are.
+#[test]
+fn hostile_bytes_are_survived_on_the_way_to_tls() {
+    survive(Encryption::Offered, &[option::STARTTLS, option::STARTTLS]);
+    survive(Encryption::Required, &[option::STARTTLS]);
+}
+
+fn survive(encryption: Encryption, first: &[u32]) {
     let mut opening = 3u32.to_be_bytes().to_vec();
+    first.iter().for_each(|kind| opening.extend(opt(*kind, &[])));
     for (kind, data) in [
         (option::LIST, vec![]),
         (option::STRUCTURED_REPLY, vec![]),
@@ -517,8 +545,19 @@ fn hostile_bytes_are_survived() {
             }
         }
         // The disk is smaller than what is exported: it refuses, too.
-        let mut talk = Talk::over(MemDisk::new(32), false, Limits::default());
-        let heard = talk.say_in_steps(&bytes, 1 + rng.below(200) as usize);
+        let mut talk = Talk::over(MemDisk::new(32), false, Limits::default(), encryption);
+        let step = 1 + rng.below(200) as usize;
+        let mut heard = Vec::new();
+        let mut next = bytes;
+        while !next.is_empty() {
+            let (said, rest) = talk.say_and_keep(&next, step);
+            heard.extend(said);
+            next = rest;
+            if !talk.session.wants_tls() {
+                break;
+            }
+            next = [talk.session.secured(), next].concat();
+        }
         assert!(heard.len() < 80 << 20);
         ended += u32::from(talk.session.has_ended());
         transmitting += u32::from(talk.session.is_transmitting());

@@ -18,7 +18,7 @@ use holdfast_core::size::{Human, SECTOR_BYTES};
 use holdfast_core::time::{Clock, Instant};
 use holdfast_host::clock::HostClock;
 use holdfast_host::nbd::session::Limits;
-use holdfast_host::nbd::{Address, Context, Export, Extent, Offer, Server};
+use holdfast_host::nbd::{Context, Export, Extent, Offer, Server};
 use holdfast_host::watch::Watch;
 use holdfast_multipath::Device;
 use serde::Serialize;
@@ -29,7 +29,7 @@ use crate::commands::serve::signals::{Signals, Wish};
 use crate::control::listen::{Asked, Ears};
 use crate::control::place;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::front::{self, FileFront, Fronted, Losetup, Text, Wanted};
+use crate::front::{self, FileFront, Fronted, Losetup, Text, TlsWish, Wanted};
 use crate::multipath::protocol::Request as Order;
 use crate::multipath::way::Way;
 use crate::report::Report;
@@ -70,7 +70,11 @@ struct Announcement {
 
 /// Serves until told to stop.
 pub(super) fn run(args: &MultipathServeArgs, report: &Report) -> Outcome {
-    check_addresses(args)?;
+    let tls = TlsWish::of(args.tls.clone())?;
+    if !args.listen_anywhere {
+        tls.refuse_strangers(&args.nbd, "disk")?;
+    }
+    let tls = tls.load()?;
     let wanted = args.file.wanted();
     wanted.refuse_occupied()?;
     let watch = Watch::new().map_err(|error| cannot("cannot wait for paths", error))?;
@@ -83,11 +87,7 @@ pub(super) fn run(args: &MultipathServeArgs, report: &Report) -> Outcome {
     let mut server = Server::new(export.clone(), Limits::default(), running.clock.wakeup())
         .map_err(|error| cannot("cannot serve", error))?;
     server.watch(&watch).map_err(|error| cannot("cannot wait for paths", error))?;
-    let listen = |address: &Address| match server.listen(address) {
-        Ok(bound) => Ok(bound.to_string()),
-        Err(error) => Err(cannot(&format!("--nbd {address}"), error)),
-    };
-    let uris = args.nbd.iter().map(listen).collect::<Result<_, _>>()?;
+    let uris = front::listen(&mut server, tls, &args.nbd)?;
     let mut serving = Serving {
         running,
         server,
@@ -107,20 +107,6 @@ pub(super) fn run(args: &MultipathServeArgs, report: &Report) -> Outcome {
 
 fn cannot(what: &str, error: std::io::Error) -> Failure {
     Failure::error(format!("{what}: {error}"))
-}
-
-fn check_addresses(args: &MultipathServeArgs) -> Result<(), Failure> {
-    for address in &args.nbd {
-        if let Address::Tcp(reachable) = address
-            && !reachable.ip().is_loopback()
-            && !args.listen_anywhere
-        {
-            let text = format!("--nbd tcp:{reachable}: other machines could write to the disk");
-            return Err(Failure::usage(text)
-                .hint("use tcp:127.0.0.1:PORT, or --listen-anywhere if that is meant"));
-        }
-    }
-    Ok(())
 }
 
 /// Listens where the user says, or where verbs look for the map.
