@@ -71,7 +71,7 @@ pub enum What {
         /// Announcements that follow.
         left: u32,
     },
-    /// IGMP reports were sent again.
+    /// IGMP and MLD reports were sent again.
     GroupsReported {
         /// The member they went out on.
         member: MemberId,

@@ -1,11 +1,11 @@
-//! Telling the neighbours: announcements of the bond's addresses, and IGMP reports, after another
-//! member became active.
+//! Telling the neighbours: announcements of the bond's addresses, and IGMP and MLD reports, after
+//! another member became active.
 //!
 //! The first announcement leaves at once, or as soon as the bond has carrier; `num_grat_arp` leave
 //! in all, `peer_notif_delay` apart.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use holdfast_core::time::{Duration, Instant};
 
@@ -15,29 +15,27 @@ use crate::event::{ActiveReason, What};
 use crate::output::FrameKind;
 use crate::wire::arp::Arp;
 use crate::wire::ethernet::{self, Ethernet};
-use crate::wire::igmp::{self, Version};
-use crate::wire::ip::{IGMP, Ipv4};
+use crate::wire::ip::{IGMP, Ipv4, Ipv6};
 use crate::wire::ndp::Neighbour;
+use crate::wire::{igmp, mld};
 
 /// What is still to be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Notices {
     /// Announcements to come.
     announcements: u32,
-    /// Rounds of IGMP reports to come.
+    /// Rounds of IGMP and MLD reports to come.
     reports: u32,
     /// What the stack listens to, in its own words: the last report of each group.
-    listened: BTreeMap<(Ipv4Addr, Option<u16>), Report>,
+    listened: Groups<Ipv4Addr, igmp::Version>,
+    /// The same of IPv6.
+    listened_v6: Groups<Ipv6Addr, mld::Version>,
 }
 
-/// How the stack reported a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Report {
-    version: Version,
-    source: Ipv4Addr,
-}
+/// How and by whom the groups of one family were last reported, each in its VLAN.
+type Groups<A, V> = BTreeMap<(A, Option<u16>), (V, A)>;
 
-/// Between two rounds of IGMP reports (the kernel's HZ/5).
+/// Between two rounds of reports (the kernel's HZ/5).
 const REPORT_GAP: Duration = Duration::from_millis(200);
 
 impl<D: Defects> Bond<D> {
@@ -123,14 +121,17 @@ impl<D: Defects> Bond<D> {
 
     fn report_groups(&mut self, left: u32) {
         let Some(member) = self.active else { return };
-        if self.notices.listened.is_empty() {
+        let mac = self.mac;
+        let v4 = self.notices.listened.iter().map(|(&(group, vlan), &(version, source))| {
+            igmp::report(mac, source, group, version, vlan)
+        });
+        let v6 = self.notices.listened_v6.iter().map(|(&(group, vlan), &(version, source))| {
+            mld::report(mac, source, group, version, vlan)
+        });
+        let frames: Vec<_> = v4.chain(v6).collect();
+        if frames.is_empty() {
             return;
         }
-        let mac = self.mac;
-        let frame = |(&(group, vlan), report): (&(Ipv4Addr, Option<u16>), &Report)| {
-            igmp::report(mac, report.source, group, report.version, vlan)
-        };
-        let frames: Vec<_> = self.notices.listened.iter().map(frame).collect();
         let groups = frames.len();
         for frame in frames {
             self.transmit(member, FrameKind::GroupReport, frame);
@@ -141,23 +142,42 @@ impl<D: Defects> Bond<D> {
     /// Looks at a frame of the stack: does it say what groups are listened to?
     pub(crate) fn note_groups(&mut self, frame: &[u8]) {
         let Ok(outer) = Ethernet::parse(frame) else { return };
-        if outer.ethertype != ethernet::IPV4 || !outer.destination.is_multicast() {
+        if !outer.destination.is_multicast() {
             return;
         }
+        match outer.ethertype {
+            ethernet::IPV4 => self.note_igmp(&outer),
+            ethernet::IPV6 => self.note_mld(&outer),
+            _ => {}
+        }
+    }
+
+    fn note_igmp(&mut self, outer: &Ethernet<'_>) {
         let Ok(packet) = Ipv4::parse(outer.payload) else { return };
         if packet.protocol != IGMP {
             return;
         }
         for said in igmp::read(&packet).unwrap_or_default() {
-            let key = (said.group, outer.vlan);
-            if said.joined {
-                let report = Report { version: said.version, source: packet.source };
-                self.notices.listened.insert(key, report);
-            } else {
-                self.notices.listened.remove(&key);
-            }
+            let report = said.joined.then_some((said.version, packet.source));
+            note(&mut self.notices.listened, (said.group, outer.vlan), report);
         }
     }
+
+    fn note_mld(&mut self, outer: &Ethernet<'_>) {
+        let Ok(packet) = Ipv6::parse(outer.payload) else { return };
+        for said in mld::read(&packet).unwrap_or_default() {
+            let report = said.joined.then_some((said.version, packet.source));
+            note(&mut self.notices.listened_v6, (said.group, outer.vlan), report);
+        }
+    }
+}
+
+/// A group is listened to, or no longer.
+fn note<A: Ord, V>(groups: &mut Groups<A, V>, key: (A, Option<u16>), report: Option<(V, A)>) {
+    match report {
+        Some(report) => groups.insert(key, report),
+        None => groups.remove(&key),
+    };
 }
 
 fn next_report(now: Instant) -> Instant {

@@ -22,7 +22,7 @@ pub enum FrameKind {
     Probe,
     /// A gratuitous ARP request or unsolicited neighbour advertisement.
     Announcement,
-    /// An IGMP report.
+    /// An IGMP or MLD report.
     GroupReport,
     /// A LACPDU.
     Lacpdu,

@@ -20,7 +20,7 @@ pub(crate) struct Timers {
     pub(crate) adaptive: Option<Instant>,
     /// Neighbours are told again where the bond's addresses are.
     pub(crate) announce: Option<Instant>,
-    /// IGMP reports are sent again.
+    /// IGMP and MLD reports are sent again.
     pub(crate) groups: Option<Instant>,
 }
 

@@ -55,7 +55,7 @@ pub struct Options {
     /// Time between announcements; 0: `miimon_ms` (or the probe interval). Rounded down to a
     /// multiple of `miimon_ms`.
     pub peer_notif_delay_ms: u32,
-    /// IGMP reports sent again after a failover.
+    /// IGMP and MLD reports sent again after a failover.
     pub resend_igmp: u8,
     /// Whether frames received on inactive members are kept.
     pub all_slaves_active: bool,

@@ -67,7 +67,7 @@ options! {
     NumPeerNotif "num_grat_arp" "num_unsol_na" "num_peer_notif",
     /// Milliseconds between announcements.
     PeerNotifDelay "peer_notif_delay",
-    /// IGMP reports sent again after a failover.
+    /// IGMP and MLD reports sent again after a failover.
     ResendIgmp "resend_igmp",
     /// Whether frames received on inactive members are kept.
     AllSlavesActive "all_slaves_active",

@@ -9,6 +9,7 @@ pub mod ethernet;
 pub mod igmp;
 pub mod ip;
 pub mod lacpdu;
+pub mod mld;
 pub mod ndp;
 
 /// Bytes are not what they should be.

@@ -7,6 +7,8 @@ use crate::common::{Rig, at, mac, ms};
 use holdfast_bond::wire::arp::Arp;
 use holdfast_bond::wire::ethernet::Ethernet;
 use holdfast_bond::wire::igmp::{Version, report};
+use holdfast_bond::wire::ip::Ipv6;
+use holdfast_bond::wire::mld;
 use holdfast_bond::{Action, FrameKind, LocalAddress};
 
 fn with_addresses(text: &str, members: u8) -> Rig {
@@ -118,6 +120,30 @@ fn b13_groups_are_reported_at_once_and_every_200_ms() {
         let expected: Vec<_> = (0..times).flat_map(|n| [(at(1100 + n * 200), 1); 2]).collect();
         assert_eq!(sent, expected, "{line}");
     }
+}
+
+#[test]
+fn b13_groups_of_ipv6_are_reported_too_until_they_are_left() {
+    let mut rig = with_addresses("mode=1 miimon=100 resend_igmp=2", 2);
+    let groups = ["ff05::1:3", "ff02::1:ff00:1"].map(|group| group.parse().unwrap());
+    for group in groups {
+        let mut joined =
+            mld::report(mac(0), "fe80::1".parse().unwrap(), group, mld::Version::V2, Some(7));
+        rig.bond.send(&mut joined, rig.now);
+    }
+    let mut left = mld::report(mac(0), groups[1], groups[1], mld::Version::V1, Some(7));
+    left[18 + 40 + 8] = 132;
+    rig.bond.send(&mut left, rig.now);
+    rig.pull(at(1050), 0);
+    rig.run(at(5000));
+    let sent = rig.frames(FrameKind::GroupReport, at(1000));
+    assert_eq!(sent, [(at(1100), 1), (at(1300), 1)]);
+    let told = rig.sent.iter().map(|(_, told)| told);
+    let report = told.filter(|told| told.kind == FrameKind::GroupReport).next_back().unwrap();
+    let frame = Ethernet::parse(&report.frame).unwrap();
+    assert_eq!((frame.source, frame.vlan), (mac(0), Some(7)));
+    let said = mld::read(&Ipv6::parse(frame.payload).unwrap()).unwrap();
+    assert_eq!(said, [mld::Said { group: groups[0], joined: true, version: mld::Version::V2 }]);
 }
 
 #[test]

@@ -42,20 +42,19 @@ fn unix_ms() -> u64 {
 }
 
 /// When a sentence was last told, in milliseconds since 1970.
-fn told_at(bond: &Bond<'_>, sentence: &str) -> u64 {
+pub(super) fn told_at(bond: &Bond<'_>, sentence: &str) -> u64 {
     let said = bond.verb("events --past --json");
-    let told = said
+    let mut told = said
         .lines()
         .rev()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("an object a line"));
-    let found = told
-        .filter(|told| told["event"] == "link")
-        .find(|told| told["text"].as_str().is_some_and(|text| text.starts_with(sentence)));
+    let found =
+        told.find(|told| told["text"].as_str().is_some_and(|text| text.starts_with(sentence)));
     found.unwrap_or_else(|| panic!("{sentence}: {said}"))["unix_ms"].as_u64().expect("a number")
 }
 
 /// Does something, waits for a link to be so, and checks when that was found.
-fn within(
+pub(super) fn within(
     bond: &Bond<'_>,
     tick_ms: u64,
     promise: std::ops::RangeInclusive<u64>,

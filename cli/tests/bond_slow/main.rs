@@ -6,9 +6,9 @@
 //! cargo test -p holdfast-cli --test bond_slow -- prio lacp   # what has one of these words
 //! ```
 //!
-//! What measures runs alone, one after the other; the rest runs side by side, each in network
-//! namespaces of its own. Machines have other things to do: a scenario that fails gets two more
-//! tries, and says that it needed them.
+//! What measures runs alone, one after the other; guests, which keep a processor busy, run in pairs;
+//! the rest runs side by side, each in network namespaces of its own. Machines have other things to
+//! do: a scenario that fails gets two more tries, and says that it needed them.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -21,6 +21,7 @@ mod vm;
 mod announce;
 mod delays;
 mod failover;
+mod hearing;
 mod kernel;
 mod lacp;
 mod prio;
@@ -28,7 +29,7 @@ mod sniff;
 mod stacks;
 mod validate;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -42,8 +43,8 @@ const TRIES: u32 = 3;
 /// One thing to be seen.
 pub(crate) struct Scenario {
     name: String,
-    /// It measures time, so nobody else runs meanwhile.
-    alone: bool,
+    /// How many of its kind may run at once. Other kinds never do meanwhile.
+    at_once: usize,
     /// Says what it saw, or panics.
     run: Box<dyn Fn() -> String + Send + Sync>,
 }
@@ -53,14 +54,23 @@ impl Scenario {
         name: impl Into<String>,
         run: impl Fn() -> String + Send + Sync + 'static,
     ) -> Self {
-        Self { name: name.into(), alone: false, run: Box::new(run) }
+        Self { name: name.into(), at_once: SIDE_BY_SIDE, run: Box::new(run) }
     }
 
+    /// It keeps a processor busy.
+    pub(crate) fn in_pairs(
+        name: impl Into<String>,
+        run: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Self {
+        Self { at_once: 2, ..Self::new(name, run) }
+    }
+
+    /// It measures time, so nobody else runs meanwhile.
     pub(crate) fn alone(
         name: impl Into<String>,
         run: impl Fn() -> String + Send + Sync + 'static,
     ) -> Self {
-        Self { alone: true, ..Self::new(name, run) }
+        Self { at_once: 1, ..Self::new(name, run) }
     }
 
     /// Runs it until it holds, at most [`TRIES`] times. True if it does.
@@ -95,6 +105,7 @@ fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     failover::add(&mut all);
     delays::add(&mut all);
+    hearing::add(&mut all);
     prio::add(&mut all);
     validate::add(&mut all);
     announce::add(&mut all);
@@ -104,6 +115,23 @@ fn scenarios() -> Vec<Scenario> {
     all
 }
 
+/// Runs scenarios of a kind, so many at once; the names of those that do not hold.
+fn do_not_hold(at_once: usize, kind: VecDeque<Scenario>) -> Vec<String> {
+    let (queue, broken) = (Mutex::new(kind), Mutex::<Vec<String>>::default());
+    std::thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                while let Some(one) = { queue.lock().unwrap().pop_front() } {
+                    if !one.hold() {
+                        broken.lock().unwrap().push(one.name.clone());
+                    }
+                }
+            });
+        }
+    });
+    broken.into_inner().unwrap()
+}
+
 fn main() -> ExitCode {
     // Words that cargo passes on to every harness mean nothing here.
     let words: Vec<String> = std::env::args().skip(1).filter(|w| !w.starts_with('-')).collect();
@@ -111,26 +139,16 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let wanted = |one: &Scenario| words.is_empty() || words.iter().any(|w| one.name.contains(w));
-    let (alone, together): (Vec<Scenario>, Vec<Scenario>) =
-        scenarios().into_iter().filter(wanted).partition(|one| one.alone);
-    let start = Instant::now();
-    let count = alone.len() + together.len();
-    let mut broken: Vec<String> =
-        alone.iter().filter(|one| !one.hold()).map(|one| one.name.clone()).collect();
-    let queue: Mutex<VecDeque<Scenario>> = Mutex::new(together.into());
-    let failed: Mutex<Vec<String>> = Mutex::default();
-    std::thread::scope(|scope| {
-        for _ in 0..SIDE_BY_SIDE {
-            scope.spawn(|| {
-                while let Some(one) = { queue.lock().unwrap().pop_front() } {
-                    if !one.hold() {
-                        failed.lock().unwrap().push(one.name.clone());
-                    }
-                }
-            });
-        }
-    });
-    broken.extend(failed.into_inner().unwrap());
+    let wanted: Vec<Scenario> = scenarios().into_iter().filter(wanted).collect();
+    let (start, count) = (Instant::now(), wanted.len());
+    let mut kinds = BTreeMap::<usize, VecDeque<Scenario>>::new();
+    for one in wanted {
+        kinds.entry(one.at_once).or_default().push_back(one);
+    }
+    let mut broken = Vec::new();
+    for (at_once, kind) in kinds {
+        broken.extend(do_not_hold(at_once, kind));
+    }
     let seconds = start.elapsed().as_secs();
     if broken.is_empty() {
         println!("{count} scenarios hold ({seconds} s)");

@@ -13,7 +13,8 @@ pub(crate) struct Sniffer {
 impl Sniffer {
     /// Listens on an interface from now on, to what the filter lets through.
     pub(crate) fn listen(namespace: &Namespace, interface: &str, filter: &str) -> Self {
-        let words = format!("tcpdump -l -n -e -Z root --immediate-mode -i {interface} {filter}");
+        let words =
+            format!("tcpdump -l -n -tt -e -Z root --immediate-mode -i {interface} {filter}");
         let mut command = namespace.command(&words);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("nsenter runs");
@@ -39,4 +40,10 @@ impl Sniffer {
         let _ = self.child.wait();
         out.lines().map(str::to_owned).collect()
     }
+}
+
+/// When a frame came by, in milliseconds since 1970.
+pub(crate) fn heard_at(line: &str) -> u64 {
+    let seconds: Option<f64> = line.split(' ').next().and_then(|word| word.parse().ok());
+    (seconds.unwrap_or_else(|| panic!("a time: {line}")) * 1000.0) as u64
 }

@@ -8,7 +8,7 @@ pub(super) fn command(cache: &Path, disks: [&Path; 2]) -> Command {
     // dies with us, however we die
     let mut uml = Command::new("setpriv");
     uml.args(["--pdeathsig", "KILL"]).arg(cache.join("linux.uml"));
-    uml.args(["mem=256M", "quiet", "disks=/dev/ubd"]);
+    uml.args(["mem=320M", "quiet", "disks=/dev/ubd"]);
     uml.arg(format!("initrd={}", cache.join("initramfs").display()));
     // no terminal but the first, and that one is our pipe
     uml.args(["con=null", "ssl=null", "con0=null,fd:1"]);
