@@ -64,14 +64,14 @@ fn activated() -> String {
         bond(&ground, "--mode active-backup --arp-validate all --arp-missed-max 1 eth0 eth1");
     bond.link_becomes("eth0", "up");
     bond.link_becomes("eth1", "up");
+    std::thread::sleep(std::time::Duration::from_millis(4 * INTERVAL));
     let active = bond.active();
     let (number, other) = if active == "eth0" { (1, "eth1") } else { (0, "eth0") };
-    std::thread::sleep(std::time::Duration::from_millis(4 * INTERVAL));
     ground.silence(number, true);
     bond.verb(&format!("activate {other}"));
     between(
         &bond,
-        &format!("active {active} -> {other}"),
+        &format!("active {active} -> {other} (asked for)"),
         &format!("{other}: link up -> down (silent)"),
         INTERVAL * 5 / 2..=INTERVAL * 7 / 2,
     )
