@@ -138,8 +138,8 @@ fn b13_groups_of_ipv6_are_reported_too_until_they_are_left() {
     rig.run(at(5000));
     let sent = rig.frames(FrameKind::GroupReport, at(1000));
     assert_eq!(sent, [(at(1100), 1), (at(1300), 1)]);
-    let told = rig.sent.iter().map(|(_, told)| told);
-    let report = told.filter(|told| told.kind == FrameKind::GroupReport).next_back().unwrap();
+    let (_, report) =
+        rig.sent.iter().rfind(|(_, told)| told.kind == FrameKind::GroupReport).unwrap();
     let frame = Ethernet::parse(&report.frame).unwrap();
     assert_eq!((frame.source, frame.vlan), (mac(0), Some(7)));
     let said = mld::read(&Ipv6::parse(frame.payload).unwrap()).unwrap();
