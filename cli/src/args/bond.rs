@@ -177,7 +177,7 @@ const fn help(option: OptionName) -> &'static str {
         O::FailOverMac => "none, active or follow",
         O::NumPeerNotif => "Announcements after a failover",
         O::PeerNotifDelay => "Time between announcements",
-        O::ResendIgmp => "IGMP reports after a failover",
+        O::ResendIgmp => "IGMP and MLD reports after a failover",
         O::AllSlavesActive => "Keep what is received on inactive members",
         O::PacketsPerSlave => "balance-rr: frames in a row on one member, 0: at random",
         O::XmitHashPolicy => "layer2, layer3+4, layer2+3, encap2+3, encap3+4 or vlan+srcmac",
