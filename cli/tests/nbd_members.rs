@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use common::client::{Client, connect};
@@ -34,11 +35,14 @@ impl Server {
         Self::launch(dir, image, uri, &["--unix", &socket])
     }
 
-    /// At a port of this machine that was free a moment ago.
+    /// At a port of this machine that is free, and not one of those that the system deals out: it must
+    /// still be when the server is started again.
     fn start_tcp(dir: &Dir, image: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let each = 100 * STARTED.fetch_add(1, Ordering::Relaxed);
+        let first = 10_000 + std::process::id() % 20_000 + each;
+        let free = |port: &u32| TcpListener::bind(("127.0.0.1", *port as u16)).is_ok();
+        let port = (first..first + 100).find(free).expect("a free port");
         let uri = format!("nbd://127.0.0.1:{port}/");
         Self::launch(dir, image, uri, &["--ipaddr", "127.0.0.1", "--port", &port.to_string()])
     }
