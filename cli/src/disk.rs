@@ -23,11 +23,7 @@ use self::base::{Base, Export};
 
 /// A member's storage.
 #[derive(Debug)]
-pub(crate) struct Disk(Storage);
-
-/// Where a member's bytes are.
-#[derive(Debug)]
-pub(crate) enum Storage {
+pub(crate) enum Disk {
     /// The member itself.
     Itself(Base),
     /// The member as an overlay shows it.
@@ -67,20 +63,20 @@ impl BlockDevice for Closed {
 impl Disk {
     /// A file or device, or the part of it that is the member.
     pub(crate) const fn new(window: Window<FileDisk>) -> Self {
-        Self(Storage::Itself(Base::File(window)))
+        Self::Itself(Base::File(window))
     }
 
     /// An export, connected.
     pub(crate) fn export(disk: NbdDisk) -> Self {
-        Self(Storage::Itself(Base::Export(Box::new(Export::new(disk)))))
+        Self::Itself(Base::Export(Box::new(Export::new(disk))))
     }
 
     /// The same member under an overlay, which knows it by this number.
     pub(crate) fn over(self, log: Arc<Log>, number: u32, pool: &IoPool) -> Self {
-        match self.0 {
-            Storage::Itself(base) => {
+        match self {
+            Self::Itself(base) => {
                 let overlay = Overlay::new(base, Arc::clone(&log), number, pool);
-                Self(Storage::Overlaid(Box::new(overlay), log, number))
+                Self::Overlaid(Box::new(overlay), log, number)
             }
             _ => unreachable!("there is one overlay at most, over what is open"),
         }
@@ -88,26 +84,26 @@ impl Disk {
 
     /// Whether writes go to an overlay.
     pub(crate) fn is_overlaid(&self) -> bool {
-        match &self.0 {
-            Storage::Breakable(breakable) => matches!(breakable.inner(), Storage::Overlaid(..)),
-            storage => matches!(storage, Storage::Overlaid(..)),
+        match self {
+            Self::Breakable(breakable) => matches!(breakable.inner(), Self::Overlaid(..)),
+            storage => matches!(storage, Self::Overlaid(..)),
         }
     }
 
     /// Makes it a device that can be broken, if it is none and in use. Nothing may be under way.
     pub(crate) fn make_breakable(&mut self, atomic_bytes: u64, dice: Rng) {
-        if matches!(self.0, Storage::Breakable(_) | Storage::Closed(_)) {
+        if matches!(self, Self::Breakable(_) | Self::Closed(_)) {
             return;
         }
         let (geometry, refused) = (self.geometry(), Vec::new());
-        let storage = std::mem::replace(&mut self.0, Storage::Closed(Closed { geometry, refused }));
-        self.0 = Storage::Breakable(Box::new(Breakable::new(storage, atomic_bytes, dice)));
+        let storage = std::mem::replace(self, Self::Closed(Closed { geometry, refused }));
+        *self = Self::Breakable(Box::new(Breakable::new(storage, atomic_bytes, dice)));
     }
 
     /// The device that can be broken, if it is one.
-    pub(crate) fn breakable(&mut self) -> Option<&mut Breakable<Storage>> {
-        match &mut self.0 {
-            Storage::Breakable(breakable) => Some(breakable),
+    pub(crate) fn breakable(&mut self) -> Option<&mut Breakable<Self>> {
+        match self {
+            Self::Breakable(breakable) => Some(breakable),
             _ => None,
         }
     }
@@ -115,25 +111,25 @@ impl Disk {
     /// Lets go of the file, and of the lock on it. Nothing may be under way.
     pub(crate) fn close(&mut self) {
         let geometry = self.geometry();
-        self.0 = Storage::Closed(Closed { geometry, refused: Vec::new() });
+        *self = Self::Closed(Closed { geometry, refused: Vec::new() });
     }
 
     /// Whether it has been let go of.
     pub(crate) const fn is_closed(&self) -> bool {
-        matches!(self.0, Storage::Closed(_))
+        matches!(self, Self::Closed(_))
     }
 
     /// Whether a range of sectors is known to read as zeros, without reading it.
     pub(crate) fn reads_as_zeros(&self, sectors: Range<u64>) -> Zeros {
-        let base = match &self.0 {
-            Storage::Itself(base) => base,
-            Storage::Overlaid(overlay, log, number) => {
+        let base = match self {
+            Self::Itself(base) => base,
+            Self::Overlaid(overlay, log, number) => {
                 if !log.within(*number, sectors.clone()).is_empty() {
                     return Zeros::Unknown;
                 }
                 overlay.base()
             }
-            Storage::Closed(_) | Storage::Breakable(_) => return Zeros::Unknown,
+            Self::Closed(_) | Self::Breakable(_) => return Zeros::Unknown,
         };
         let Base::File(window) = base else { return Zeros::Unknown };
         if sectors.end > window.geometry().sectors {
@@ -142,9 +138,7 @@ impl Disk {
         let start = window.start();
         window.device().reads_as_zeros(start + sectors.start..start + sectors.end)
     }
-}
 
-impl Storage {
     fn device(&self) -> &dyn BlockDevice {
         match self {
             Self::Itself(base) => base,
@@ -164,7 +158,7 @@ impl Storage {
     }
 }
 
-impl BlockDevice for Storage {
+impl BlockDevice for Disk {
     fn geometry(&self) -> Geometry {
         self.device().geometry()
     }
@@ -186,35 +180,13 @@ impl BlockDevice for Storage {
     }
 }
 
-impl BlockDevice for Disk {
-    fn geometry(&self) -> Geometry {
-        self.0.geometry()
-    }
-
-    fn submit(&mut self, request: Request) -> Result<(), Request> {
-        self.0.submit(request)
-    }
-
-    fn poll(&mut self, now: Instant, finished: &mut Completions) {
-        self.0.poll(now, finished);
-    }
-
-    fn poll_at(&self) -> Option<Instant> {
-        self.0.poll_at()
-    }
-
-    fn abandon(&mut self, tag: Tag) {
-        self.0.abandon(tag);
-    }
-}
-
 /// An export's connection.
 impl Disk {
     fn connection(&mut self) -> Option<&mut Export> {
-        match &mut self.0 {
-            Storage::Itself(base) => base.export(),
-            Storage::Breakable(breakable) => match breakable.inner_mut() {
-                Storage::Itself(base) => base.export(),
+        match self {
+            Self::Itself(base) => base.export(),
+            Self::Breakable(breakable) => match breakable.inner_mut() {
+                Self::Itself(base) => base.export(),
                 _ => None,
             },
             _ => None,
@@ -223,13 +195,13 @@ impl Disk {
 
     /// Whether it is an export.
     pub(crate) const fn is_export(&self) -> bool {
-        matches!(&self.0, Storage::Itself(Base::Export(_)))
+        matches!(self, Self::Itself(Base::Export(_)))
     }
 
     /// Whether its connection has ended, said once. Nothing may be under way.
     pub(crate) fn has_gone(&mut self, now: Instant) -> bool {
-        match &mut self.0 {
-            Storage::Itself(Base::Export(export)) => export.has_gone(now),
+        match self {
+            Self::Itself(Base::Export(export)) => export.has_gone(now),
             // Behind a cache or an overlay something may be under way that nobody has asked for.
             _ => false,
         }
@@ -242,7 +214,7 @@ impl Disk {
 
     /// Goes on over another connection to the same export; see [`Export::reconnect`].
     pub(crate) fn reconnect(&mut self, fresh: Self, rehearse: bool) -> Result<(), String> {
-        let Storage::Itself(Base::Export(fresh)) = fresh.0 else { return Ok(()) };
+        let Self::Itself(Base::Export(fresh)) = fresh else { return Ok(()) };
         self.connection().map_or(Ok(()), |export| export.reconnect(*fresh, rehearse))
     }
 }

@@ -38,6 +38,7 @@ mod session;
 mod stream;
 mod survival;
 mod table;
+mod text;
 mod undo;
 
 use std::process::ExitCode;

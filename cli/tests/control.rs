@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::served::{Serving, asked, ends, holdfast, told};
+use common::served::{Serving, announced, asked, ends, holdfast, told};
 use common::{Dir, MIB};
 use serde_json::Value;
 
@@ -295,16 +295,9 @@ fn nonsense_on_the_control_socket_is_answered_and_hurts_nobody() {
 fn a_map_is_reached_as_an_array_is_and_answers_in_the_same_form() {
     let dir = Dir::new();
     dir.sparse("disk.img", 8 * MIB);
-    let mut command = holdfast(&dir, "--json multipath serve --quiet --nbd unix:m.sock disk.img");
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut told = String::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        told += &line.unwrap();
-        if told.ends_with('}') {
-            break;
-        }
-    }
-    let map = Serving { child, answer: serde_json::from_str(&told).unwrap() };
+    let (child, answer) =
+        announced(holdfast(&dir, "--json multipath serve --quiet --nbd unix:m.sock disk.img"));
+    let map = Serving { child, answer };
     let socket = map.control();
     assert_eq!(socket, dir.path("run").join("multipath/mpatha.sock"));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

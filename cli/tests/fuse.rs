@@ -3,11 +3,11 @@
 mod common;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use common::served::announced;
 use common::{Dir, MIB, can_mount, has_program, is_root, noise, skipped, unmount};
 use serde_json::Value;
 
@@ -30,19 +30,7 @@ impl Shown {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
         command.args("--json serve --fuse mnt".split(' ')).args(line.split_whitespace());
         command.current_dir(dir.path(".")).env("HOLDFAST_RUNTIME_DIR", dir.path("run"));
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut told = String::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            told += &line.unwrap();
-            if told.ends_with('}') {
-                break;
-            }
-        }
-        let Ok(answer) = serde_json::from_str(&told) else {
-            let mut err = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-            panic!("serve {line} does not start: {told}{err}");
-        };
+        let (child, answer) = announced(command);
         Some(Self { child, mount, answer })
     }
 

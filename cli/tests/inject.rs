@@ -4,11 +4,12 @@ mod common;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use common::client::{Client, client};
-use common::served::{Serving, ends, told};
+use common::served::{Serving, ends, holdfast, told};
 use common::{Dir, MIB, sha256};
 use holdfast_core::block::{BlockDevice, Durability, Op, Request, Tag};
 use holdfast_core::buf::Payload;
@@ -137,6 +138,55 @@ fn a_change_that_a_stuck_member_keeps_from_the_record_is_reported() {
     ends(&dir, "inject mend", 0);
     let run = told(&dir, &format!("detail {ALL}"), 1);
     assert!(run.contains("degraded"), "{run}");
+    ends(&dir, "stop", 0);
+    assert_eq!(serving.ended(), Some(0));
+}
+
+/// A RAID5 with two spares, whose rebuilds take a while.
+fn spared(dir: &Dir) -> (Serving, &'static str) {
+    const DEVICES: &str = "0.img 1.img 2.img 3.img 4.img";
+    dir.members(5, 16 * MIB);
+    dir.good(&format!("create -l5 -n3 -x2 -c64 -N broken --assume-clean {DEVICES}"));
+    (Serving::start(dir, &format!("--inject --in-place --speed-max 8M {DEVICES}")), DEVICES)
+}
+
+/// What was reported as rebuilt is so on record, though every device takes its time.
+#[test]
+fn a_rebuild_that_is_reported_survives_a_power_cut() {
+    let dir = Dir::new();
+    let (mut serving, devices) = spared(&dir);
+    for device in 0..5 {
+        ends(&dir, &format!("inject slow --member {device}.img --delay 40ms --when Rebuild80"), 0);
+    }
+    ends(&dir, &format!("fail --member 1.img {devices}"), 0);
+    let said = told(&dir, &format!("rebuild {devices}"), 0);
+    assert!(said.contains("recovery: done"), "{said}");
+    told(&dir, "inject power-cut", 0);
+    assert_eq!(serving.ended(), Some(4));
+    let detail = dir.good(&format!("detail {devices}"));
+    assert!(detail.contains("losses:  any one more member may be lost"), "{detail}");
+}
+
+/// A spare that dies while it is filled gives way to the next one, and the rebuild goes on.
+#[test]
+fn a_rebuild_goes_on_with_the_next_spare() {
+    let dir = Dir::new();
+    let (mut serving, devices) = spared(&dir);
+    ends(&dir, &format!("fail --member 1.img {devices}"), 0);
+    let status = told(&dir, &format!("mdstat {devices}"), 1);
+    assert!(status.contains("recovery = "), "{status}");
+    let rebuild = holdfast(&dir, &format!("rebuild {devices}")).stdout(Stdio::piped()).spawn();
+    let detail = ends(&dir, &format!("detail --json {devices}"), 1).out;
+    let detail: Value = serde_json::from_slice(&detail).unwrap();
+    let members = detail["members"].as_array().unwrap();
+    let filled = members.iter().find(|member| member["state"] == "rebuilding").expect("a spare");
+    let spare = filled["path"].as_str().unwrap();
+    ends(&dir, &format!("fail --member {spare} {devices}"), 0);
+    let output = rebuild.unwrap().wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("recovery: interrupted") && said.contains("recovery: done"), "{said}");
+    told(&dir, &format!("detail {devices}"), 0);
     ends(&dir, "stop", 0);
     assert_eq!(serving.ended(), Some(0));
 }

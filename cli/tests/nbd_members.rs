@@ -4,7 +4,6 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -12,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use common::client::{Client, connect};
+use common::served::announced;
 use common::{Dir, MIB, has_program, skipped};
 use holdfast_core::block::{BlockDevice, Durability, Op, Request, Tag};
 use holdfast_core::buf::{Buf, Payload};
@@ -156,17 +156,8 @@ struct Serving {
 impl Serving {
     #[track_caller]
     fn start(dir: &Dir, line: &str) -> Self {
-        let mut command = holdfast(dir, &format!("--json serve --nbd unix:array.sock {line}"));
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut told = String::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            told += &line.unwrap();
-            if told.ends_with('}') {
-                break;
-            }
-        }
-        let answer: Value =
-            serde_json::from_str(&told).unwrap_or_else(|_| panic!("{line}: {told}"));
+        let command = holdfast(dir, &format!("--json serve --nbd unix:array.sock {line}"));
+        let (child, answer) = announced(command);
         assert!(answer["control"].is_string(), "{answer}");
         let uri = format!("nbd+unix:///?socket={}", dir.path("array.sock").display());
         Self { child, uri }

@@ -3,10 +3,11 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 
+use common::served::announced;
 use common::{Dir, MIB, has_program, noise, repository, sha256, skipped};
 use serde_json::Value;
 
@@ -24,19 +25,7 @@ impl Serving {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
         command.args(["--json", "serve", "--nbd"]).arg(format!("unix:{}", socket.display()));
         command.args(line.split_whitespace()).current_dir(dir.path("."));
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut told = String::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            told += &line.unwrap();
-            if told.ends_with('}') {
-                break;
-            }
-        }
-        let Ok(answer) = serde_json::from_str::<Value>(&told) else {
-            let mut err = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-            panic!("serve {line} does not start: {told}{err}");
-        };
+        let (child, answer) = announced(command);
         let uri = answer["uris"][0].as_str().unwrap().to_owned();
         Self { child, uri }
     }

@@ -1,47 +1,42 @@
 //! What was typed after `holdfast inject`.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
+use holdfast_sim::inject::Harm;
 
 use super::ServedArgs;
 use super::knobs::span;
 
 /// What goes wrong, or what is done about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InjectWord {
-    /// The member answers nothing but errors, until it is back
-    Vanish,
-    /// Requests fail with a transport error
-    Error,
-    /// Sectors cannot be read until they are written
-    Latent,
-    /// Sectors can be neither read nor written
-    Dead,
-    /// Sectors are read with flipped bits until they are written
-    Corrupt,
-    /// A write is answered and not carried out
-    Lost,
-    /// A random part of a write lands, and it is answered as done
-    Torn,
-    /// A write lands somewhere else
-    Misdirected,
-    /// Requests are not answered until the fault is over
-    Stuck,
-    /// Every request takes --delay longer
-    Slow,
-    /// Flushes are answered and not carried out
-    Lie,
-    /// There is no room for writes
-    Full,
-    /// Writes are refused
-    ReadOnly,
-    /// The power of all members fails: of what was not flushed any subset is left; the server ends
-    PowerCut,
-    /// End the faults of --member, or of all
+    /// This.
+    Harm(Harm),
+    /// Faults end.
     Mend,
-    /// Show the faults there are
+    /// Faults are shown.
     List,
+}
+
+impl ValueEnum for InjectWord {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<InjectWord>> = LazyLock::new(|| {
+            let harms = Harm::ALL.into_iter().map(InjectWord::Harm);
+            harms.chain([InjectWord::Mend, InjectWord::List]).collect()
+        });
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Harm(harm) => PossibleValue::new(harm.name()).help(harm.about()),
+            Self::Mend => PossibleValue::new("mend").help("End the faults of --member, or of all"),
+            Self::List => PossibleValue::new("list").help("Show the faults there are"),
+        })
+    }
 }
 
 /// Requests a fault is for.

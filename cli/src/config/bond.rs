@@ -1,6 +1,5 @@
 //! What the words after `holdfast bond` mean.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use holdfast_bond::options::HashPolicy;
@@ -11,6 +10,7 @@ use crate::args::bond::{BondHashArgs, BondPlaceArgs, BondRunArgs, BondVerb, Form
 use crate::bond::protocol::Request;
 use crate::bond::setup::{Own, Plan, Wanted};
 use crate::exit::Failure;
+use crate::text;
 
 /// What to do with bonds, understood.
 #[derive(Debug)]
@@ -216,9 +216,7 @@ fn run(args: BondRunArgs) -> Result<Run, Failure> {
 
 fn from_file(path: &Path) -> Result<Sketch, Failure> {
     let wrong = |why: String| Failure::usage(format!("{}: {why}", path.display()));
-    let text = fs::read_to_string(path)
-        .map_err(|error| Failure::error(format!("{}: {error}", path.display())))?;
-    parse_file(&text).map_err(wrong)
+    parse_file(&text::read(path)?).map_err(wrong)
 }
 
 /// `name`, `members` (names, or tables of `name` and `prio`), and options by their names.

@@ -28,20 +28,18 @@ pub(super) fn job(inject: InjectArgs) -> Result<Served, Failure> {
         when: inject.when.clone(),
         for_ms: ms(inject.lasts),
     };
-    let request = match harm(inject.what) {
-        Some(fault) => {
+    let says_more =
+        order(Harm::Vanish) != Order { member: member.clone(), ..Order::new(Harm::Vanish) };
+    let request = match inject.what {
+        InjectWord::Harm(fault) => {
             let order = order(fault);
             order.check().map_err(|error| Failure::usage(format!("inject: {error}")))?;
             Request::Inject(order)
         }
-        // What says more than a member means nothing to these two.
-        None if order(Harm::Vanish)
-            != Order { member: member.clone(), ..Order::new(Harm::Vanish) } =>
-        {
-            return Err(Failure::usage("inject mend and list take --member at most"));
-        }
-        None if inject.what == InjectWord::Mend => Request::Mend(Whose { member }),
-        None => Request::Faults {},
+        InjectWord::Mend if !says_more => Request::Mend(Whose { member }),
+        InjectWord::List if !says_more && member.is_none() => Request::Faults {},
+        InjectWord::Mend => return Err(Failure::usage("inject mend takes --member at most")),
+        InjectWord::List => return Err(Failure::usage("inject list takes nothing but an array")),
     };
     Ok(served_job(request, inject.served))
 }
@@ -73,24 +71,4 @@ const fn touched(touch: TouchWord) -> Touch {
         TouchWord::Write => Touch::Write,
         TouchWord::Flush => Touch::Flush,
     }
-}
-
-const fn harm(word: InjectWord) -> Option<Harm> {
-    Some(match word {
-        InjectWord::Vanish => Harm::Vanish,
-        InjectWord::Error => Harm::Error,
-        InjectWord::Latent => Harm::Latent,
-        InjectWord::Dead => Harm::Dead,
-        InjectWord::Corrupt => Harm::Corrupt,
-        InjectWord::Lost => Harm::Lost,
-        InjectWord::Torn => Harm::Torn,
-        InjectWord::Misdirected => Harm::Misdirected,
-        InjectWord::Stuck => Harm::Stuck,
-        InjectWord::Slow => Harm::Slow,
-        InjectWord::Lie => Harm::Lie,
-        InjectWord::Full => Harm::Full,
-        InjectWord::ReadOnly => Harm::ReadOnly,
-        InjectWord::PowerCut => Harm::PowerCut,
-        InjectWord::Mend | InjectWord::List => return None,
-    })
 }

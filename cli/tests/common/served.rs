@@ -19,20 +19,8 @@ pub(crate) struct Serving {
 impl Serving {
     #[track_caller]
     pub(crate) fn start(dir: &Dir, line: &str) -> Self {
-        let mut command = holdfast(dir, &format!("--json serve --nbd unix:nbd.sock {line}"));
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut told = String::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            told += &line.unwrap();
-            if told.ends_with('}') {
-                break;
-            }
-        }
-        let Ok(answer) = serde_json::from_str(&told) else {
-            let mut err = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-            panic!("serve {line} does not start: {told}{err}");
-        };
+        let command = holdfast(dir, &format!("--json serve --nbd unix:nbd.sock {line}"));
+        let (child, answer) = announced(command);
         Self { child, answer }
     }
 
@@ -55,6 +43,26 @@ impl Drop for Serving {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Starts a server and waits until it says, in JSON, where it is. What it notes can be read from its
+/// standard error.
+#[track_caller]
+pub(crate) fn announced(mut command: Command) -> (Child, Value) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = String::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        told += &line.unwrap();
+        if told.ends_with('}') {
+            break;
+        }
+    }
+    let Ok(answer) = serde_json::from_str(&told) else {
+        let mut err = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        panic!("{command:?} does not start: {told}{err}");
+    };
+    (child, answer)
 }
 
 /// The command, with a directory for sockets of its own.

@@ -546,32 +546,24 @@ const FAULT_PLAN: Parser = Parser {
             Ok(_) => return "read".to_owned(),
             Err(error) => error,
         };
-        let kinds = [
-            "parse error",
-            " needs ",
-            " takes no ",
-            "would be nothing",
-            "not whole sectors",
-            "waits for one of them",
-            "is not a time",
-            "no power of two",
-            "expected a size",
-        ];
-        let kind = kinds.into_iter().find(|kind| error.contains(kind));
-        kind.map_or_else(|| "another error".to_owned(), str::to_owned)
+        let kind = PLAN_OUTCOMES[..8].iter().find(|kind| error.contains(**kind));
+        kind.map_or_else(|| "another error".to_owned(), |kind| (*kind).to_owned())
     },
-    outcomes: &[
-        "read, empty",
-        "read",
-        "no text",
-        "parse error",
-        " needs ",
-        " takes no ",
-        "would be nothing",
-        "not whole sectors",
-        "waits for one of them",
-        "is not a time",
-        "no power of two",
-        "another error",
-    ],
+    outcomes: &PLAN_OUTCOMES,
 };
+
+/// First the errors, by a part of what they say.
+const PLAN_OUTCOMES: [&str; 12] = [
+    "parse error",
+    " needs ",
+    " takes no ",
+    "would be nothing",
+    "not whole sectors",
+    "waits for one of them",
+    "is not a time",
+    "no power of two",
+    "another error",
+    "read, empty",
+    "read",
+    "no text",
+];

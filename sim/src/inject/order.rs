@@ -200,6 +200,28 @@ impl Harm {
         }
     }
 
+    /// What it does to a member, in a line.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Vanish => "The member answers nothing but errors, until it is back",
+            Self::Error => "Requests fail with a transport error",
+            Self::Latent => "Sectors cannot be read until they are written",
+            Self::Dead => "Sectors can be neither read nor written",
+            Self::Corrupt => "Sectors are read with flipped bits until they are written",
+            Self::Lost => "A write is answered and not carried out",
+            Self::Torn => "A random part of a write lands, and it is answered as done",
+            Self::Misdirected => "A write lands somewhere else",
+            Self::Stuck => "Requests are not answered until the fault is over",
+            Self::Slow => "Every request takes a delay longer",
+            Self::Lie => "Flushes are answered and not carried out",
+            Self::Full => "There is no room for writes",
+            Self::ReadOnly => "Writes are refused",
+            Self::PowerCut => {
+                "The power of all members fails: of what was not flushed any subset is left"
+            }
+        }
+    }
+
     /// What an order for it must say, and what it may say beside that.
     const fn parts(self) -> (&'static [Part], &'static [Part]) {
         use Part::{AfterRequests, By, Delay, For, Member, On, Range, Times};
@@ -376,7 +398,7 @@ impl Blow {
             Harm::Error => Rule::new(self.kinds, Effect::Fail(Fault::Transport)),
             Harm::Stuck => Rule::new(self.kinds, Effect::Stuck),
             Harm::Lost => Rule::new(Kinds::WRITE, Effect::Lost),
-            Harm::Torn => Rule::new(Kinds::WRITE, Effect::Torn(Ok(()))),
+            Harm::Torn => Rule::new(Kinds::of(&[Kind::Write]), Effect::Torn(Ok(()))),
             Harm::Misdirected => Rule::new(Kinds::WRITE, Effect::Misdirected(self.by)),
             Harm::Lie => Rule::new(Kinds::FLUSH, Effect::Lost),
             Harm::Vanish | Harm::Slow | Harm::Full | Harm::ReadOnly | Harm::PowerCut => {

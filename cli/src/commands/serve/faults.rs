@@ -18,11 +18,15 @@ use crate::control::protocol::Whose;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::report::Report;
 use crate::session::Session;
+use crate::text;
 
 /// What a fault is told as, in the manner of mdadm's events.
 pub(super) const INJECTED: &str = "FaultInjected";
 /// What the end of a fault is told as.
 pub(super) const MENDED: &str = "FaultMended";
+
+/// Most faults that a served array has at once, those to come included.
+const MOST_FAULTS: usize = 10_000;
 
 /// How long a power cut waits for what has reached a device to be there.
 const SETTLES: Duration = Duration::from_secs(20);
@@ -192,6 +196,10 @@ impl Faults {
         session: &mut Session,
         report: &Report,
     ) -> Outcome {
+        if self.listed(session).len() >= MOST_FAULTS {
+            return Err(Failure::error(format!("there are {MOST_FAULTS} faults already"))
+                .hint("holdfast inject mend ends them"));
+        }
         let now = session.clock.now();
         self.take(order.clone(), session, now)?;
         let whom = order.member.as_deref().unwrap_or("all members");
@@ -288,18 +296,12 @@ pub(super) fn go_down(session: &mut Session) {
 }
 
 fn read(path: &Path) -> Result<FaultPlan, Failure> {
-    let failed =
-        |why: &dyn std::fmt::Display| Failure::error(format!("--fault {}: {why}", path.display()));
-    let size = std::fs::metadata(path).map_err(|error| failed(&error))?.len();
-    if size > MOST_PLAN_BYTES {
-        return Err(failed(&format_args!("a plan of {} is none", Human(size))));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
-    orders(&text).map_err(|why| failed(&why.trim_end()))
+    let failed = |why: String| {
+        Failure::error(format!("--fault {}: {}", path.display(), why.trim_end()))
+            .hint("docs/inject.md describes plans")
+    };
+    orders(&text::read(path)?).map_err(failed)
 }
-
-/// The most that is read of a plan.
-const MOST_PLAN_BYTES: u64 = 4 << 20;
 
 /// The member that is meant.
 fn meant(word: &str, session: &Session) -> Result<usize, Failure> {

@@ -18,8 +18,7 @@ mod summary;
 mod table;
 mod ticker;
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::Path;
 
 use holdfast_sim::fabric::Maps;
@@ -29,6 +28,7 @@ use holdfast_sim::script::Script;
 use crate::config::Sim;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::report::Report;
+use crate::text;
 
 /// Does what was asked of the simulator.
 pub(super) fn run(config: &Sim, report: &Report) -> Outcome {
@@ -50,20 +50,6 @@ pub(super) fn run(config: &Sim, report: &Report) -> Outcome {
     outcome
 }
 
-/// The text of a file, which is one somebody writes or keeps: no device without an end.
-fn read_text(path: &Path) -> Result<String, Failure> {
-    const MOST_BYTES: u64 = 16 << 20;
-    let wrong =
-        |what: &dyn std::fmt::Display| Failure::error(format!("{}: {what}", path.display()));
-    let file = File::open(path).map_err(|error| wrong(&error))?;
-    let mut text = String::new();
-    let read = file.take(MOST_BYTES + 1).read_to_string(&mut text);
-    if read.map_err(|error| wrong(&error))? as u64 > MOST_BYTES {
-        return Err(wrong(&"has more than 16 MiB, which is no script, plan or part"));
-    }
-    Ok(text)
-}
-
 /// A file of text, put in place at once: whoever looks sees all of it or nothing.
 fn write_text(path: &Path, text: &str) -> Result<(), Failure> {
     let fresh = path.with_extension("new");
@@ -77,7 +63,7 @@ fn read_script(path: &Path) -> Result<Script, Failure> {
         Failure::error(format!("{}: {what}", path.display()))
             .hint("docs/simulator.md describes scripts")
     };
-    let script: Script = read_text(path)?.parse().map_err(|error| wrong(&error))?;
+    let script: Script = text::read(path)?.parse().map_err(|error| wrong(&error))?;
     script.check().map_err(|error| wrong(&error))?;
     Ok(script)
 }

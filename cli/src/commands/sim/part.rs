@@ -13,8 +13,9 @@ use holdfast_sim::script::Mode;
 use holdfast_sim::swarm::Profile;
 use serde::{Deserialize, Serialize};
 
-use super::{read_text, write_text};
+use super::write_text;
 use crate::exit::Failure;
+use crate::text;
 
 const FORMAT: &str = "holdfast-sim/1";
 
@@ -104,7 +105,7 @@ impl Part {
     /// Reads one back, and checks that it is what it says.
     pub(super) fn load(path: &Path) -> Result<Self, Failure> {
         let refuse = |why: String| Failure::error(format!("{}: {why}", path.display()));
-        let part: Self = serde_json::from_str(&read_text(path)?)
+        let part: Self = serde_json::from_str(&text::read(path)?)
             .map_err(|error| refuse(format!("no result of a shard: {error}")))?;
         if part.common.format != FORMAT {
             return Err(refuse(format!("its format is {:?}, not {FORMAT:?}", part.common.format)));

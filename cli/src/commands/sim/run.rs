@@ -18,10 +18,11 @@ use serde::Serialize;
 use super::part::Part;
 use super::story::{self, Broken};
 use super::ticker::{self, Ticker};
-use super::{count, exit, read_text, summary, thousands, write_text};
+use super::{count, exit, summary, thousands, write_text};
 use crate::config::SimRun;
 use crate::exit::{Failure, Outcome};
 use crate::report::Report;
+use crate::text;
 
 /// Failures that are shrunk and told; the others are counted.
 const MOST_TOLD: usize = 3;
@@ -91,7 +92,7 @@ pub(super) fn run(config: &SimRun, report: &Report) -> Outcome {
 fn campaign(config: &SimRun) -> Result<Campaign, Failure> {
     let mut plan = match &config.plan {
         None => Plan::default(),
-        Some(path) => read_text(path)?.parse().map_err(|error| {
+        Some(path) => text::read(path)?.parse().map_err(|error| {
             Failure::error(format!("{}: {error}", path.display()))
                 .hint("docs/simulator.md describes plans")
         })?,

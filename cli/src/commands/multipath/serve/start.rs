@@ -18,6 +18,7 @@ use crate::exit::Failure;
 use crate::multipath::USUAL_NAME;
 use crate::multipath::way::{self, Way};
 use crate::report::Report;
+use crate::text;
 
 /// How long the first connections may take.
 const FIRST_CONNECTIONS: Duration = Duration::from_secs(10);
@@ -33,8 +34,7 @@ pub(super) fn start(
     report: &Report,
 ) -> Result<Running, Failure> {
     let text = match &args.config {
-        Some(path) => std::fs::read_to_string(path)
-            .map_err(|error| Failure::error(format!("{}: {error}", path.display())))?,
+        Some(path) => text::read(path)?,
         None => String::new(),
     };
     let config = Config::read(&text);
