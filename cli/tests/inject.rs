@@ -285,7 +285,10 @@ fn faults_that_make_no_sense_or_are_not_allowed_are_refused() {
         let line = format!("serve --nbd unix:s --fault plan.toml --in-place {ALL}");
         dir.fails(&line, 4, &["plan.toml", complaint]);
     }
-    dir.fails(&format!("serve --nbd unix:s --fault none --in-place {ALL}"), 4, &["none"]);
+    for (plan, complaint) in [("none", "none"), ("/dev/zero", "more than 16 MiB")] {
+        let line = format!("serve --nbd unix:s --fault {plan} --in-place {ALL}");
+        dir.fails(&line, 4, &[complaint]);
+    }
     for line in [
         "inject dance",
         "inject vanish",

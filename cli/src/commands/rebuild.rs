@@ -126,15 +126,13 @@ impl Rebuilding {
         }
     }
 
-    /// Whether the pass that has ended leaves room for another. One that was interrupted, or that left
-    /// things as they were, would be due again at once; unless it was a member that interrupted it, by
-    /// failing.
+    /// Whether the pass that has ended leaves room for another. One that could not finish, or that
+    /// left things as they were, would be due again at once.
     pub(super) fn goes_on(&mut self, session: &Session) -> bool {
         let after = Stage::of(&session.status());
         self.stuck =
             self.went_on && self.before.as_ref() == Some(&after) && after.pending.is_some();
-        let lost_member = self.before.as_ref().is_some_and(|before| before.differs(&after));
-        self.went_on && !self.stuck || lost_member
+        self.went_on && !self.stuck
     }
 
     /// Whether no pass has run for it yet.
@@ -175,15 +173,6 @@ impl Stage {
             bits: status.bitmap.map(|bitmap| bitmap.dirty),
             members: status.members.iter().map(|m| (m.state, m.recovery_offset)).collect(),
         }
-    }
-}
-
-impl Stage {
-    /// Whether somebody stands differently, however far passes have come.
-    fn differs(&self, other: &Self) -> bool {
-        let states =
-            |stage: &Self| stage.members.iter().map(|(state, _)| *state).collect::<Vec<_>>();
-        states(self) != states(other)
     }
 }
 

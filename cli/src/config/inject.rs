@@ -33,7 +33,10 @@ pub(super) fn job(inject: InjectArgs) -> Result<Served, Failure> {
     let request = match inject.what {
         InjectWord::Harm(fault) => {
             let order = order(fault);
-            order.check().map_err(|error| Failure::usage(format!("inject: {error}")))?;
+            order.check().map_err(|error| {
+                Failure::usage(format!("inject: {error}"))
+                    .hint("docs/inject.md and inject --help say what each fault takes")
+            })?;
             Request::Inject(order)
         }
         InjectWord::Mend if !says_more => Request::Mend(Whose { member }),

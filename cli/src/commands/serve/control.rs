@@ -244,7 +244,7 @@ impl Control {
             }
             Request::Rebuild {} => {
                 let mut work = Rebuilding::new();
-                // What has just happened may become a reason once it is on record.
+                // What has been rebuilt a moment ago is reported once it is on record, too.
                 match work.begin(session) || !session.array.is_recorded() {
                     true => Ok(Begun::Work(Box::new(Work::Rebuild(work)))),
                     false => work.finish(None, &session.status(), &report).map(Begun::Done),
